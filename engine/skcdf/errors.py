@@ -18,3 +18,7 @@ class SkcdfError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".rstrip()
+
+
+class Cancelled(Exception):  # noqa: N818  (an event the user asked for, not an error)
+    """The user asked to stop; whatever was running has put its things in order."""

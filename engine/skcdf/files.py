@@ -106,7 +106,9 @@ def read_json(path: Path | str, what: str) -> Any:
     except FileNotFoundError as error:
         raise SkcdfError(f"{path}: there is no such {what}.", "Check the path.") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise SkcdfError(f"{path}: this {what} cannot be read ({error}).", "Restore the file from its source.") from error
+        raise SkcdfError(
+            f"{path}: this {what} cannot be read ({error}).", "Restore the file from its source."
+        ) from error
 
 
 def sha256(path: Path | str) -> str:

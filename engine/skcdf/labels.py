@@ -5,11 +5,16 @@ A label set is data (``Resources/LabelSets/*.json``), never code: users bring th
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .errors import SkcdfError
 from .files import read_json, write_json
@@ -17,6 +22,14 @@ from .resources import resource
 
 SCHEMA = 1
 BUILT_IN = ("synapse13", "amos15", "openkbp7", "hippocampus2", "phantom13")
+ANATOMICAL = BUILT_IN[:-1]  # the phantom's organs are those of synapse13
+
+# Words that tell organs' names apart in no data set: RightParotid is right_parotid_gland.
+_FILLER = {"gland", "and", "or", "of", "the", "urinary"}
+# In nnU-Net's dataset.json these names have a meaning of their own.
+_RESERVED = {"background", "ignore"}
+
+Color = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,7 @@ class Label:
     name: str
     title: str
     code: Code
-    color: tuple[int, int, int]
+    color: Color
     modifier: Code | None = None
     partner: int | None = None
     category: Code = Code("SCT", "123037004", "Anatomical Structure")
@@ -74,23 +87,40 @@ class LabelSet:
     labels: tuple[Label, ...]
 
     def __post_init__(self) -> None:
+        if not self.labels:
+            raise SkcdfError(f"Label set {self.name}: it has no labels.", "Name at least one organ.")
         values = [label.value for label in self.labels]
-        if values != list(range(1, len(values) + 1)) or not values:
+        if values != list(range(1, len(values) + 1)):
             raise SkcdfError(
-                f"Label set {self.name}: the values are {values}.", "Number the labels 1, 2, 3 … without gaps."
+                f"Label set {self.name}: the values are {values}.",
+                "Number the labels 1, 2, 3 … without gaps.",
             )
         names = [label.name for label in self.labels]
         if len(set(names)) < len(names):
-            raise SkcdfError(f"Label set {self.name}: two labels have the same name.", "Give each its own name.")
+            raise SkcdfError(
+                f"Label set {self.name}: two labels have the same name.", "Give each its own name."
+            )
         for label in self.labels:
-            if label.partner is not None and self._partner_of(label.partner) != label.value:
-                raise SkcdfError(
-                    f"Label set {self.name}: {label.name} names partner {label.partner}, which does not name it.",
-                    "Left/right partners must name each other.",
-                )
+            self._check(label)
 
-    def _partner_of(self, value: int) -> int | None:
-        return next((label.partner for label in self.labels if label.value == value), None)
+    def _check(self, label: Label) -> None:
+        if not label.name or label.name in _RESERVED:
+            raise SkcdfError(
+                f"Label set {self.name}: no organ can be called {label.name!r}.", "Give it another name."
+            )
+        if not all(0 <= channel <= 255 for channel in label.color):
+            raise SkcdfError(
+                f"Label set {self.name}: {label.name} has the colour {label.color}.",
+                "Red, green and blue go from 0 to 255.",
+            )
+        if label.partner is None:
+            return
+        partner = self.labels[label.partner - 1] if 1 <= label.partner <= len(self.labels) else None
+        if partner is None or partner is label or partner.partner != label.value:
+            raise SkcdfError(
+                f"Label set {self.name}: {label.name} names partner {label.partner}, which does not name it.",
+                "Left/right partners must name each other.",
+            )
 
     @property
     def number_of_classes(self) -> int:
@@ -146,17 +176,41 @@ class LabelSet:
                     f"{source}: label set schema {content['schema']} is not known.", "Update SKCDFSegmenter."
                 )
             labels = tuple(_label_from_json(item) for item in content["labels"])
-            return cls(str(content["name"]), str(content["title"]), labels)
+            return cls(_text(content["name"]), _text(content["title"]), labels)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise SkcdfError(f"{source}: not a label set ({error!r}).", "Compare with a shipped one.") from error
+            raise SkcdfError(
+                f"{source}: not a label set ({error!r}).", "Compare with a shipped one."
+            ) from error
 
     @classmethod
     def from_names(cls, name: str, names: Iterable[str]) -> LabelSet:
-        """A label set for data sets that only give names, with codes of the local scheme and distinct colours.
+        """A label set for data sets that only give names.
 
-        Names that a built-in set knows take its code, colour and, where both sides are there, its partner.
+        A name that a shipped set knows (``kidney_right`` and ``RightKidney`` are its ``right_kidney``) takes
+        that label's title, code and colour and, where both sides are there, its partner. Any other gets a
+        code of the local scheme and a colour unlike the others'. The names themselves stay as they are.
+
+        Args:
+            name: the set's name and title.
+            names: label names; the first gets value 1.
+
+        Raises:
+            SkcdfError: there is no name, or one is empty, reserved or there twice.
         """
-        return _from_names(name, tuple(names))
+        names = tuple(names)
+        known = [_known_labels().get(_words(each)) for each in names]
+        values = {label.name: value for value, label in enumerate(known, 1) if label is not None}
+        taken = {label.color for label in known if label is not None}
+        labels: list[Label] = []
+        for value, (each, label) in enumerate(zip(names, known, strict=True), 1):
+            # Two spellings of one organ: the last one is it, the others are organs of their own.
+            if label is None or values[label.name] != value:
+                labels.append(_local_label(value, each, _unlike(taken)))
+            else:
+                partner = values.get(_other_side(label.name)) if label.partner else None
+                labels.append(replace(label, value=value, name=each, partner=partner))
+            taken.add(labels[-1].color)
+        return cls(name, name, tuple(labels))
 
     def save(self, path: Path | str) -> None:
         """Writes the label set file."""
@@ -184,14 +238,64 @@ def _label_to_json(label: Label) -> dict[str, Any]:
 
 
 def _label_from_json(item: dict[str, Any]) -> Label:
-    red, green, blue = (int(channel) for channel in item["color"])
+    red, green, blue = (_integer(channel) for channel in item["color"])
     return Label(
-        value=int(item["value"]),
-        name=str(item["name"]),
-        title=str(item["title"]),
-        code=Code(**item["code"]),
+        value=_integer(item["value"]),
+        name=_text(item["name"]),
+        title=_text(item["title"]),
+        code=_code(item["code"]),
         color=(red, green, blue),
-        modifier=Code(**item["modifier"]) if "modifier" in item else None,
-        partner=int(item["partner"]) if "partner" in item else None,
-        category=Code(**item["category"]),
+        modifier=_code(item["modifier"]) if "modifier" in item else None,
+        partner=_integer(item["partner"]) if "partner" in item else None,
+        category=_code(item["category"]),
     )
+
+
+def _code(item: dict[str, Any]) -> Code:
+    return Code(_text(item["scheme"]), _text(item["value"]), _text(item["meaning"]))
+
+
+def _integer(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is not a whole number")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    return value
+
+
+@cache
+def _known_labels() -> dict[frozenset[str], Label]:
+    """The shipped labels by the words of their names."""
+    sets = (LabelSet.load(name) for name in reversed(ANATOMICAL))
+    return {_words(label.name): label for label_set in sets for label in label_set.labels}
+
+
+def _words(name: str) -> frozenset[str]:
+    """What identifies an organ in a name, whatever the word order, capitals and plural."""
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)
+    return frozenset(word.lower().rstrip("s") for word in words) - _FILLER
+
+
+def _other_side(name: str) -> str:
+    side, organ = name.split("_", 1)
+    return f"{'left' if side == 'right' else 'right'}_{organ}"
+
+
+def _local_label(value: int, name: str, color: Color) -> Label:
+    # DICOM gives private schemes names that begin with 99, and codes 16 characters.
+    code = Code("99SKCDF", hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:16], name)
+    return Label(value, name, name, code, color)
+
+
+def _unlike(taken: set[Color]) -> Color:
+    """The colour furthest from those taken; neither near black nor near white, which show badly on scans."""
+    grid = np.array(list(itertools.product(range(40, 241, 20), repeat=3)))
+    if not taken:
+        return (230, 120, 60)
+    distance = np.linalg.norm(grid[:, None] - np.array(sorted(taken)), axis=2).min(axis=1)
+    red, green, blue = (int(channel) for channel in grid[distance.argmax()])
+    return (red, green, blue)

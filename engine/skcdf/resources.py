@@ -27,4 +27,6 @@ def resource(name: str) -> Path:
         path = place / name
         if path.exists():
             return path
-    raise SkcdfError(f"{name}: this installation of SKCDFSegmenter lacks the file.", "Install the program again.")
+    raise SkcdfError(
+        f"{name}: this installation of SKCDFSegmenter lacks the file.", "Install the program again."
+    )

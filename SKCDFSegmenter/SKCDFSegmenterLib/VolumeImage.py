@@ -1,0 +1,83 @@
+"""A scalar volume node as the engine's image, and on disk for the child process.
+
+The parent transform of a volume is left alone: the image lies where the volume would lie without it, and
+results are put under the same transform.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import slicer
+import vtk
+
+from skcdf.errors import SkcdfError
+from skcdf.geometry import Geometry
+from skcdf.image import Image
+
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def geometryOfVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Geometry:
+    """The voxel grid of a volume in LPS, its parent transform left out.
+
+    Raises:
+        SkcdfError: the volume has no voxels, or its axes are not perpendicular.
+    """
+    imageData = volumeNode.GetImageData()
+    if imageData is None or 0 in imageData.GetDimensions():
+        raise SkcdfError(f"{volumeNode.GetName()}: the volume has no voxels.", "Load the scan again.")
+    ijkToRAS = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(ijkToRAS)
+    ijkToLPS = RAS_TO_LPS @ slicer.util.arrayFromVTKMatrix(ijkToRAS)
+    spacing = np.linalg.norm(ijkToLPS[:3, :3], axis=0)
+    direction = ijkToLPS[:3, :3] / np.where(spacing > 0, spacing, 1)
+    if np.abs(direction.T @ direction - np.eye(3)).max() > 1e-3:
+        raise SkcdfError(
+            f"{volumeNode.GetName()}: the axes of the volume are not perpendicular to each other.",
+            "Resample it first, for example with the Crop Volume module.",
+        )
+    return Geometry(
+        imageData.GetDimensions(),
+        (float(spacing[0]), float(spacing[1]), float(spacing[2])),
+        (float(ijkToLPS[0, 3]), float(ijkToLPS[1, 3]), float(ijkToLPS[2, 3])),
+        tuple(float(value) for value in direction.ravel()),
+    )
+
+
+def imageOfVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Image:
+    """A copy of the volume's voxels ``(z, y, x)`` with their grid.
+
+    Raises:
+        SkcdfError: the volume has no voxels, several values per voxel, or axes that are not perpendicular.
+    """
+    geometry = geometryOfVolume(volumeNode)
+    _requireScalar(volumeNode)
+    array = slicer.util.arrayFromVolume(volumeNode)
+    isWide = array.dtype.itemsize > 4
+    return Image(array.astype(np.float32) if isWide else array.copy(), geometry, volumeNode.GetName())
+
+
+def writeVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, path: Path) -> None:
+    """Writes the volume for the child process; the node's own file and its "modified" state stay as they are.
+
+    Raises:
+        SkcdfError: as `imageOfVolume`, or the file cannot be written.
+    """
+    geometryOfVolume(volumeNode)
+    _requireScalar(volumeNode)
+    storageNode = slicer.vtkMRMLVolumeArchetypeStorageNode()
+    storageNode.SetFileName(str(path))
+    storageNode.SetUseCompression(0)
+    if not storageNode.WriteData(volumeNode):
+        raise SkcdfError(f"{path}: the scan cannot be written.", "Check the free disk space.")
+
+
+def _requireScalar(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
+    components = volumeNode.GetImageData().GetNumberOfScalarComponents()
+    if components != 1:
+        raise SkcdfError(
+            f"{volumeNode.GetName()}: the volume has {components} values per voxel.",
+            "Choose a scan with one value per voxel; colour images and vector fields cannot be segmented.",
+        )

@@ -1,0 +1,125 @@
+"""What training reads: the cases of a data set, whatever folder layout they lie in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from .errors import SkcdfError
+from .labels import LabelSet
+
+Modality = Literal["CT", "MR"]
+Split = Literal["training", "validation"]
+State = Literal["labelled", "unlabelled", "withdrawn"]
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
+SPLITS: tuple[Split, ...] = get_args(Split)
+STATES: tuple[State, ...] = get_args(State)
+
+_NAMED_AT_MOST = 5
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scan, with or without its label map.
+
+    Attributes:
+        name: unique in the data set.
+        image: the scan's file.
+        label: the label map's file; ``None`` for an unlabelled case.
+        annotated: names of the labels that were annotated. One that is not here is unknown in this case,
+            never background. Empty for an unlabelled case.
+        subject: a hash that the cases of one person share.
+        split: ``training`` or ``validation``; the same for all cases of a subject.
+    """
+
+    name: str
+    image: Path
+    label: Path | None
+    annotated: frozenset[str]
+    subject: str
+    split: Split = "training"
+
+    @property
+    def state(self) -> State:
+        """``labelled`` or ``unlabelled``; withdrawn cases are in no data set."""
+        return "unlabelled" if self.label is None else "labelled"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Cases with one label set and one modality.
+
+    ``training`` and ``validation`` share no case and together are ``cases``; ``labelled`` and ``unlabelled``
+    share no case and together are ``training``. So no view that training takes holds a validation case.
+
+    Attributes:
+        root: the folder.
+        name: what to call the data set in reports.
+        label_set: the labels.
+        modality: ``CT`` (voxels in HU) or ``MR`` (any scale; normalised volume by volume).
+        cases: sorted by name.
+    """
+
+    root: Path
+    name: str
+    label_set: LabelSet
+    modality: Modality
+    cases: tuple[Case, ...]
+
+    @property
+    def training(self) -> tuple[Case, ...]:
+        """All cases that may be trained on, labelled or not."""
+        return tuple(case for case in self.cases if case.split == "training")
+
+    @property
+    def labelled(self) -> tuple[Case, ...]:
+        """Training cases that have a label map, maybe of some organs only: see `Case.annotated`."""
+        return tuple(case for case in self.training if case.label is not None)
+
+    @property
+    def unlabelled(self) -> tuple[Case, ...]:
+        """Training cases that have no label map."""
+        return tuple(case for case in self.training if case.label is None)
+
+    @property
+    def validation(self) -> tuple[Case, ...]:
+        """Labelled cases that are never trained on."""
+        return tuple(case for case in self.cases if case.split == "validation")
+
+
+def make_dataset(
+    root: Path, name: str, label_set: LabelSet, modality: Modality, cases: Iterable[Case]
+) -> Dataset:
+    """A data set of cases whose files were looked for.
+
+    Raises:
+        SkcdfError: files are missing, or two cases have the same name.
+    """
+    ordered = tuple(sorted(cases, key=lambda case: case.name))
+    twice = [case for case, count in Counter(case.name for case in ordered).items() if count > 1]
+    if twice:
+        raise SkcdfError(f"{root}: it has two cases called {_listed(twice)}.", "Rename one of them.")
+    files = [file for case in ordered for file in (case.image, case.label) if file is not None]
+    missing = [str(file) for file in files if not is_file(file)]
+    if missing:
+        raise SkcdfError(
+            f"{root}: {len(missing)} of its {len(files)} files are missing: {_listed(missing)}.",
+            "Restore them from their source, or remove their cases.",
+        )
+    return Dataset(root, name, label_set, modality, ordered)
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that no file can have is no error."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _listed(names: list[str]) -> str:
+    rest = len(names) - _NAMED_AT_MOST
+    return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,117 @@
+"""Which processor to compute on and in which precision, found by trying and said in one line."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from .errors import SkcdfError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class Device:
+    """A processor that has shown it can run a 3-D convolution.
+
+    Attributes:
+        name: ``cpu``, ``cuda`` or ``mps``.
+        precision: type that convolutions run in: float32, bfloat16 or float16.
+        description: one line for the user: what it is and why it was taken.
+    """
+
+    name: str
+    precision: torch.dtype
+    description: str
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device as torch names it."""
+        return torch.device(self.name)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Context in which operations that gain from it run in `precision`."""
+        return torch.autocast(self.name, self.precision, enabled=self.precision is not torch.float32)
+
+    def place(self, network: torch.nn.Module) -> None:
+        """Moves ``network`` here, its kernels laid out channels last: the fast layout of 3-D convolutions."""
+        network.to(self.torch_device)
+        for parameter in network.parameters():
+            if parameter.dim() == 5:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+
+    def gradient_scaler(self) -> Any:
+        """Keeps float16 gradients from vanishing; does nothing in the other precisions."""
+        enabled = self.precision is torch.float16
+        if hasattr(torch.amp, "GradScaler"):
+            return torch.amp.GradScaler(self.name, enabled=enabled)
+        return torch.cuda.amp.GradScaler(enabled=enabled)  # torch 2.2
+
+
+def choose_device(request: str = "auto", precision: str = "auto") -> Device:
+    """Finds a processor that works; falls back to the CPU, saying why.
+
+    Args:
+        request: one of `DEVICES`; a GPU that is asked for and does not work is replaced by the CPU.
+        precision: one of `PRECISIONS`; ``auto`` takes 16 bit where the processor has units for it.
+
+    Raises:
+        SkcdfError: ``request`` or ``precision`` is none of the known ones.
+    """
+    if request not in DEVICES:
+        raise SkcdfError(f"There is no device called {request}.", f"Take one of {', '.join(DEVICES)}.")
+    if precision not in PRECISIONS:
+        raise SkcdfError(
+            f"There is no precision called {precision}.", f"Take one of {', '.join(PRECISIONS)}."
+        )
+    reasons = []
+    for name in ("cuda", "mps") if request == "auto" else (request,):
+        if name == "cpu":
+            break
+        why_not = _why_not(name)
+        if not why_not:
+            title = torch.cuda.get_device_name() if name == "cuda" else "Apple GPU"
+            return _described(name, precision, title)
+        reasons.append(why_not)
+    because = f", because {' and '.join(reasons)}" if reasons else ""
+    return _described("cpu", precision, f"CPU, {torch.get_num_threads()} threads{because}")
+
+
+def _described(name: str, precision: str, title: str) -> Device:
+    kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}.get(
+        precision, _native_precision(name)
+    )
+    return Device(name, kind, f"{title} ({str(kind).removeprefix('torch.')})")
+
+
+def _why_not(name: str) -> str:
+    """Empty when a 3-D convolution runs on the device and is right, else the reason in a few words."""
+    if name == "cuda":
+        if torch.version.cuda is None:
+            return "this torch was built without CUDA"
+        if not torch.cuda.is_available():
+            return "no NVIDIA GPU is ready"
+    elif not torch.backends.mps.is_available():
+        return "there is no Apple GPU"
+    try:
+        image, kernel = torch.ones(1, 1, 4, 4, 4), torch.ones(1, 1, 3, 3, 3)
+        result = torch.nn.functional.conv3d(image.to(name), kernel.to(name), padding=1).cpu()
+        expected = torch.nn.functional.conv3d(image, kernel, padding=1)
+        return "" if torch.allclose(result, expected) else f"{name} computes a 3-D convolution wrongly"
+    except RuntimeError as error:  # torch's word for every failure of a driver or a missing kernel
+        return f"{name} fails ({str(error).splitlines()[0]})"
+
+
+def _native_precision(name: str) -> torch.dtype:
+    if name == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if name == "cpu" and any(
+        getattr(torch.cpu, check, lambda: False)()
+        for check in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    ):
+        return torch.bfloat16
+    return torch.float32

@@ -1,0 +1,74 @@
+"""Cross-entropy and soft Dice over the classes that were annotated (`docs/methods.md` §4).
+
+A class that was not annotated in a case is unknown there. Its probability is added to that of background (marginal
+form), so that "background" in the label map asks for "background or any class that was not annotated", and the
+class takes no part in that case's Dice.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SMOOTH = 1.0
+
+
+def marginal_log_probabilities(logits: Tensor, annotated: Tensor | None) -> Tensor:
+    """Log-probabilities in which background stands for itself and every class that was not annotated.
+
+    Args:
+        logits: ``(batch, class, z, y, x)``.
+        annotated: bool ``(batch, class)``, column 0 true; ``None``: everything was annotated.
+
+    Returns:
+        Float32 tensor like ``logits``; −inf for classes that were not annotated.
+    """
+    logits = logits.float()
+    if annotated is None or bool(annotated.all()):
+        return F.log_softmax(logits, 1)
+    known = annotated[:, :, None, None, None]
+    merged = ~known
+    merged[:, 0] = True
+    background = torch.logsumexp(logits.masked_fill(~merged, -torch.inf), 1, keepdim=True)
+    others = logits[:, 1:].masked_fill(~known[:, 1:], -torch.inf)
+    return F.log_softmax(torch.cat([background, others], 1), 1)
+
+
+def soft_dice_loss(probabilities: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:
+    """1 − mean over foreground classes of the soft Dice, sums taken over batch and space.
+
+    dc_k = (2 TP_k + 1) / (2 TP_k + FP_k + FN_k + 1): the denominator is Σp_k + Σt_k + 1.
+
+    Args:
+        probabilities: ``(batch, class, z, y, x)``.
+        target: class values ``(batch, z, y, x)``.
+        annotated: bool ``(batch, class)``; a case counts only for the classes annotated in it.
+    """
+    batch, classes = probabilities.shape[:2]
+    flat = probabilities.flatten(2)
+    values = target.flatten(1).long()
+    known = torch.ones_like(flat[:, :, 0]) if annotated is None else annotated.to(flat.dtype)
+    # One bin per (case, class) instead of one-hot volumes: the peak stays at one copy of the probabilities.
+    bins = (values + classes * torch.arange(batch, device=values.device)[:, None]).flatten()
+    overlap = flat.new_zeros(batch * classes).index_add(0, bins, flat.gather(1, values[:, None]).flatten())
+    size = torch.bincount(bins, minlength=batch * classes).to(flat.dtype)
+    overlap, size = ((x.view(batch, classes) * known).sum(0) for x in (overlap, size))
+    total = (flat.sum(2) * known).sum(0) + size
+    dice = (2 * overlap + SMOOTH) / (total + SMOOTH + 1e-8)
+    seen = known.amax(0) > 0
+    seen[0] = False
+    return 1 - dice[seen].mean() if bool(seen.any()) else probabilities.sum() * 0
+
+
+def cross_entropy_and_dice(logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:
+    """ℓ(z, y) of `docs/methods.md` §4: mean voxel cross-entropy plus soft Dice, in float32.
+
+    Args:
+        logits: ``(batch, class, z, y, x)``.
+        target: class values ``(batch, z, y, x)``; classes not annotated do not occur.
+        annotated: bool ``(batch, class)``, column 0 true; ``None``: everything was annotated.
+    """
+    log_probabilities = marginal_log_probabilities(logits, annotated)
+    entropy = F.nll_loss(log_probabilities, target.long())
+    return entropy + soft_dice_loss(log_probabilities.exp(), target, annotated)

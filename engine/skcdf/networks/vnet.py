@@ -1,0 +1,127 @@
+"""The V-Net without residuals that both methods are built on (`docs/methods.md` §1).
+
+Encoder and decoder are separate so that SKCDF can hang two decoders on one encoder, and a decoder may carry several
+heads on the same last feature map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+STRIDE = 16
+"""The encoder halves its input four times."""
+
+
+def _convolutions(count: int, channels_in: int, channels_out: int) -> nn.Sequential:
+    """``count`` × [3×3×3 convolution, batch norm, ReLU]."""
+    layers: list[nn.Module] = []
+    for index in range(count):
+        layers += [
+            nn.Conv3d(channels_in if index == 0 else channels_out, channels_out, 3, padding=1),
+            nn.BatchNorm3d(channels_out),
+            nn.ReLU(inplace=True),
+        ]
+    return nn.Sequential(*layers)
+
+
+def _down(channels_in: int, channels_out: int) -> nn.Sequential:
+    convolution = nn.Conv3d(channels_in, channels_out, 2, stride=2)
+    return nn.Sequential(convolution, nn.BatchNorm3d(channels_out), nn.ReLU(inplace=True))
+
+
+def _up(channels_in: int, channels_out: int) -> nn.Sequential:
+    convolution = nn.ConvTranspose3d(channels_in, channels_out, 2, stride=2)
+    return nn.Sequential(convolution, nn.BatchNorm3d(channels_out), nn.ReLU(inplace=True))
+
+
+class Encoder(nn.Module):
+    """Five stages; stage ``i`` has ``2**i × filters`` channels at ``1 / 2**i`` of the input's size.
+
+    Args:
+        channels: input channels.
+        filters: channels of the first stage.
+        dropout: probability of dropping a whole channel of the deepest features in training.
+    """
+
+    def __init__(self, channels: int, filters: int, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList([_convolutions(1, channels, filters)])
+        for index, count in enumerate((2, 3, 3, 3)):
+            width = filters * 2**index
+            self.stages.append(
+                nn.Sequential(_down(width, 2 * width), _convolutions(count, 2 * width, 2 * width))
+            )
+        self.dropout = nn.Dropout3d(dropout)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Features x1 … x5 of ``image`` ``(batch, channel, z, y, x)``, whose sides are multiples of 16."""
+        features = []
+        for stage in self.stages:
+            image = stage(image)
+            features.append(image)
+        features[-1] = self.dropout(features[-1])
+        return features
+
+
+class Decoder(nn.Module):
+    """From features x1 … x5 to the logits of one or more heads.
+
+    Args:
+        classes: output classes, background included.
+        filters: channels of the first stage, as in the encoder.
+        heads: names of the 1×1×1 heads, all on the same last feature map.
+        dropout: probability of dropping a whole channel of that map in training.
+    """
+
+    def __init__(
+        self, classes: int, filters: int, heads: Sequence[str] = ("main",), dropout: float = 0.5
+    ) -> None:
+        super().__init__()
+        widths = [filters * 2**index for index in (3, 2, 1, 0)]
+        self.ups = nn.ModuleList([_up(2 * width, width) for width in widths])
+        self.convolutions = nn.ModuleList(
+            [_convolutions(count, width, width) for count, width in zip((3, 3, 2, 1), widths, strict=True)]
+        )
+        self.dropout = nn.Dropout3d(dropout)
+        self.heads = nn.ModuleDict({name: nn.Conv3d(filters, classes, 1) for name in heads})
+
+    def forward(self, features: Sequence[Tensor], heads: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Logits ``(batch, class, z, y, x)`` at full resolution by head name (default: of every head)."""
+        *skips, image = features
+        for up, convolutions, skip in zip(self.ups, self.convolutions, reversed(skips), strict=True):
+            image = convolutions(up(image) + skip)
+        image = self.dropout(image)
+        return {name: self.heads[name](image) for name in heads or self.heads}
+
+
+class VNet(nn.Module):
+    """One encoder, one decoder, one head.
+
+    Args:
+        channels: input channels.
+        classes: output classes, background included.
+        filters: channels of the first stage (the published networks have 32).
+        dropout: channel dropout at both ends of the decoder.
+    """
+
+    def __init__(self, channels: int, classes: int, filters: int = 16, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.encoder = Encoder(channels, filters, dropout)
+        self.decoder = Decoder(classes, filters, dropout=dropout)
+        initialize_convolutions(self)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits ``(batch, class, z, y, x)`` of ``image`` ``(batch, channel, z, y, x)``."""
+        logits: Tensor = self.decoder(self.encoder(image))["main"]
+        return logits
+
+
+def initialize_convolutions(network: nn.Module) -> None:
+    """Xavier-normal weights for every ``Conv3d``, transposed ones left as PyTorch made them (§1.4)."""
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.xavier_normal_(module.weight)

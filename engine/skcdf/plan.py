@@ -1,0 +1,239 @@
+"""Derives a training plan from a data set and a budget, in the manner of nnU-Net's planning (`docs/planning.md`)."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from .device import Device
+from .labels import LabelSet
+from .methods import Batch, build_method
+from .preprocessing import Intensity, PreprocessingPlan, Shape, Spacing
+from .survey import Survey
+from .trainer.config import TrainingConfig
+from .trainer.schedule import build_optimizer
+
+PRESETS = {"quick": 300, "standard": 5000, "thorough": 25000}
+"""Optimiser steps of each preset."""
+
+AIR_HU = -500.0
+PATCH_STEP = 32
+BODY_SHARE = 8
+"""A patch should cover at least 1/8 of the median scan, half of it along each axis, to see where it is."""
+PROBES: tuple[Shape, ...] = (
+    (32, 32, 32),
+    (32, 64, 64),
+    (64, 64, 64),
+    (64, 96, 96),
+    (96, 96, 96),
+    (96, 128, 128),
+    (128, 128, 128),
+)
+"""Patch sizes whose training step is measured, smallest first."""
+
+_SMALL_PATCH = 32 * 64 * 64  # below it a narrower network with a larger patch serves better
+_BYTES_PER_ACTIVATION = 20
+"""Activations kept for the backward pass, a voxel and filter: measured 15 to 18 in bf16 (`docs/planning.md`)."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a training may take.
+
+    Attributes:
+        memory_gib: peak memory of a training step.
+        minutes: wall-clock time of the ``standard`` preset.
+    """
+
+    memory_gib: float = 6.0
+    minutes: float = 40.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One decision of a plan, in words.
+
+    Attributes:
+        what: the quantity.
+        value: what was chosen.
+        why: the reason.
+    """
+
+    what: str
+    value: str
+    why: str
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """A plan and its reasons.
+
+    Attributes:
+        config: the settings, for the ``standard`` preset.
+        choices: every decision with its reason, in reading order.
+        seconds_per_iteration: measured on this machine.
+    """
+
+    config: TrainingConfig
+    choices: tuple[Choice, ...]
+    seconds_per_iteration: float
+
+    def minutes(self, preset: str) -> float:
+        """Expected wall-clock time of a preset of `PRESETS`, loading the data not counted."""
+        return PRESETS[preset] * self.seconds_per_iteration / 60
+
+
+def make_plan(
+    survey: Survey, label_set: LabelSet, device: Device, budget: Budget, method: str = "supervised"
+) -> TrainingPlan:
+    """Chooses spacing, intensities, filters, batch and patch, and measures an iteration.
+
+    Args:
+        survey: of the data set.
+        label_set: of the data set.
+        device: where training will run; the time is measured there.
+        budget: time and memory.
+        method: a name of `methods.METHODS`.
+    """
+    filters = 32 if device.name == "cuda" else 16
+    voxels = _affordable(label_set, device, budget, filters, method)
+    if voxels < _SMALL_PATCH and filters > 8:
+        filters = 8
+        voxels = _affordable(label_set, device, budget, filters, method)
+    voxels = max(voxels, PATCH_STEP**3)
+    spacing = _spacing(survey, voxels)
+    shape = np.maximum(np.median(survey.extents, axis=0) / spacing, 1)
+    patch = _patch_size(shape, voxels)
+    preprocessing = PreprocessingPlan(
+        _intensity(survey), spacing=spacing, body_threshold=AIR_HU if survey.modality == "CT" else None
+    )
+    config = TrainingConfig(
+        preprocessing, patch, method, filters, batch_size=2, iterations=PRESETS["standard"]
+    )
+    seconds = measure_iteration(config, label_set, device)
+    choices = _reasons(survey, config, budget, device, shape)
+    return TrainingPlan(config, choices, seconds)
+
+
+def measure_iteration(config: TrainingConfig, label_set: LabelSet, device: Device, repeats: int = 3) -> float:
+    """Seconds of one optimiser step on random patches: median of ``repeats`` after a warm-up."""
+    classes = label_set.number_of_classes
+    method = build_method(config.method, channels=1, classes=classes, filters=config.filters)
+    device.place(method.network)
+    optimizer = build_optimizer(method.network, config)
+    shape = (config.batch_size, *config.patch_size)
+    images = torch.randn(shape, device=device.torch_device)[:, None]
+    batch = Batch(
+        images.contiguous(memory_format=torch.channels_last_3d),
+        torch.randint(classes, shape, device=device.torch_device),
+        torch.ones(config.batch_size, classes, dtype=torch.bool, device=device.torch_device),
+        images if method.uses_unlabelled else None,
+    )
+    times = []
+    for _ in range(repeats + 1):
+        begin = time.perf_counter()
+        with device.autocast():
+            loss = torch.stack(list(method.losses(batch, 0.5).values())).sum()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        loss.item()  # waits for a GPU
+        times.append(time.perf_counter() - begin)
+    return float(np.median(times[1:]))
+
+
+def _affordable(label_set: LabelSet, device: Device, budget: Budget, filters: int, method: str) -> int:
+    """Voxels of the largest of `PROBES` whose step fits memory and time; 0 when none does.
+
+    Measured, from the smallest on: an extrapolation from a small step would be wrong by a factor, since small
+    patches leave most of a processor idle.
+    """
+    affordable = 0
+    seconds_allowed = budget.minutes * 60 / PRESETS["standard"]
+    for patch in PROBES:
+        config = TrainingConfig(
+            PreprocessingPlan(Intensity("z_score"), spacing=(1, 1, 1)), patch, method, filters
+        )
+        voxels = math.prod(patch)
+        bytes_per_voxel = _BYTES_PER_ACTIVATION * filters + 16 * label_set.number_of_classes
+        if config.batch_size * bytes_per_voxel * voxels > budget.memory_gib * 2**30:
+            break
+        if measure_iteration(config, label_set, device, repeats=2) > seconds_allowed:
+            break
+        affordable = voxels
+    return affordable
+
+
+def _spacing(survey: Survey, voxels: int) -> Spacing:
+    """The median spacing, its finest axes coarsened until a patch covers `BODY_SHARE` of the median scan."""
+    spacing = np.median(survey.spacings, axis=0)
+    extent = np.median(survey.extents, axis=0)
+    while math.prod(np.maximum(extent / spacing, 1)) > BODY_SHARE * voxels:
+        spacing[spacing <= spacing.min() * 1.05] *= 1.05
+    z, y, x = (float(round(value, 2)) for value in spacing)
+    return z, y, x
+
+
+def _patch_size(shape: Sequence[float], voxels: int) -> Shape:
+    """A box of the median scan's proportions, sides multiples of 32, of at most ``voxels``."""
+    sides = [PATCH_STEP * max(1, math.ceil(n / PATCH_STEP)) for n in shape]
+    while math.prod(sides) > voxels and max(sides) > PATCH_STEP:
+        shrinkable = [axis for axis in range(3) if sides[axis] > PATCH_STEP]
+        sides[max(shrinkable, key=lambda axis: sides[axis] / shape[axis])] -= PATCH_STEP
+    return sides[0], sides[1], sides[2]
+
+
+def _intensity(survey: Survey) -> Intensity:
+    if survey.modality != "CT":
+        return Intensity("z_score")
+    low, high = (float(round(value)) for value in survey.foreground_percentiles)
+    mean, std = round(survey.foreground_mean, 2), round(max(survey.foreground_std, 1e-3), 2)
+    return Intensity("window", low, high, mean, std)
+
+
+def _reasons(
+    survey: Survey, config: TrainingConfig, budget: Budget, device: Device, shape: np.ndarray
+) -> tuple[Choice, ...]:
+    plan, median = config.preprocessing, survey.median_spacing
+    spacing = plan.spacing or median
+    finer = any(chosen > own * 1.01 for chosen, own in zip(spacing, median, strict=True))
+    spacing_why = f"median of {len(survey.spacings)} scans ({_triple(median, '.2f')})"
+    if finer:
+        spacing_why += f", coarsened until a patch covers 1/{BODY_SHARE} of the median scan"
+    window = f"{plan.intensity.low:g} … {plan.intensity.high:g} HU"
+    ct = survey.modality == "CT"
+    return (
+        Choice("device", device.description, "the fastest that works here"),
+        Choice(
+            "cases", f"{survey.labelled} labelled, {survey.unlabelled} unlabelled", "in the training split"
+        ),
+        Choice("modality", survey.modality, "as the data set says"),
+        Choice(
+            "intensity",
+            window if ct else "z-score of each volume",
+            "0.5 to 99.5 percentile inside the labels" if ct else "MR has no absolute scale",
+        ),
+        Choice("spacing", f"{_triple(spacing, '.2f')} mm (z, y, x)", spacing_why),
+        Choice("median scan", f"{_triple(shape, '.0f')} voxels", "at that spacing"),
+        Choice("filters", str(config.filters), f"what {budget.minutes:g} min and the device allow"),
+        Choice("batch", str(config.batch_size), "larger patches serve better than more of them"),
+        Choice(
+            "patch",
+            f"{_triple(config.patch_size, 'd')} voxels",
+            f"multiples of {PATCH_STEP} within {budget.memory_gib:g} GiB and {budget.minutes:g} min",
+        ),
+    )
+
+
+def _triple(values: Sequence[float] | np.ndarray, form: str) -> str:
+    return " x ".join(format(value, form) for value in values)
+
+
+def with_preset(plan: TrainingPlan, preset: str) -> TrainingConfig:
+    """The plan's settings with a preset's number of iterations."""
+    return replace(plan.config, iterations=PRESETS[preset])

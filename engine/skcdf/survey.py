@@ -1,0 +1,98 @@
+"""What a data set looks like: the figures that a plan is made from (nnU-Net calls it the fingerprint)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .cases import Dataset, Modality
+from .errors import SkcdfError
+from .geometry import axis_order_to_lps
+from .image import read_geometry, read_image, read_label_map
+from .preprocessing import Spacing
+from .progress import Progress, ProgressCallback, ignore_progress
+
+_SAMPLES_PER_CASE = 20_000
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Figures of a data set's training scans, axes in LPS order.
+
+    Attributes:
+        modality: of all scans.
+        spacings: voxel size ``(z, y, x)`` in mm of every scan ``(case, 3)``, labelled or not.
+        extents: size ``(z, y, x)`` in mm of every scan ``(case, 3)``.
+        intensity_range: lowest and highest raw intensity of the labelled scans.
+        foreground_percentiles: 0.5 and 99.5 percentile of raw intensities inside labels.
+        foreground_mean, foreground_std: of those intensities, clipped to the percentiles.
+        labelled, unlabelled: number of training scans.
+    """
+
+    modality: Modality
+    spacings: np.ndarray
+    extents: np.ndarray
+    intensity_range: tuple[float, float]
+    foreground_percentiles: tuple[float, float]
+    foreground_mean: float
+    foreground_std: float
+    labelled: int
+    unlabelled: int
+
+    @property
+    def median_spacing(self) -> Spacing:
+        """Median voxel size ``(z, y, x)`` in mm."""
+        z, y, x = np.median(self.spacings, axis=0)
+        return float(z), float(y), float(x)
+
+
+def survey_dataset(dataset: Dataset, progress: ProgressCallback = ignore_progress) -> Survey:
+    """Reads every training scan's header and the voxels of the labelled ones.
+
+    Raises:
+        SkcdfError: there is no labelled training case, a file cannot be read, or no voxel is labelled.
+    """
+    if not dataset.labelled:
+        raise SkcdfError(
+            f"{dataset.root}: there is no labelled training case.", "Annotate and add one first."
+        )
+    spacings, extents = [], []
+    for case in dataset.training:
+        geometry = read_geometry(case.image)
+        geometry = axis_order_to_lps(geometry).apply_to_geometry(geometry)
+        spacings.append(geometry.array_spacing)
+        extents.append([n * s for n, s in zip(geometry.shape, geometry.array_spacing, strict=True)])
+    rng = np.random.default_rng(0)
+    samples, ranges = [], []
+    for index, case in enumerate(dataset.labelled):
+        assert case.label is not None  # what `labelled` means
+        scan, label_map = read_image(case.image).array, read_label_map(case.label).array
+        if scan.shape != label_map.shape:
+            raise SkcdfError(
+                f"{case.label}: the label map does not lie on the grid of {case.image}.",
+                "Resample the label map to its scan, or withdraw the case.",
+            )
+        inside = scan[label_map > 0]
+        if inside.size:
+            samples.append(rng.choice(inside, min(inside.size, _SAMPLES_PER_CASE), replace=False))
+        ranges.append((float(scan.min()), float(scan.max())))
+        progress(Progress("survey", index + 1, len(dataset.labelled)))
+    if not samples:
+        raise SkcdfError(
+            f"{dataset.root}: no label map has a labelled voxel.", "Annotate at least one organ."
+        )
+    foreground = np.concatenate(samples).astype(np.float64)
+    low, high = (float(value) for value in np.percentile(foreground, (0.5, 99.5)))
+    clipped = foreground.clip(low, high)
+    return Survey(
+        dataset.modality,
+        np.array(spacings),
+        np.array(extents),
+        (min(low for low, _ in ranges), max(high for _, high in ranges)),
+        (low, high),
+        float(clipped.mean()),
+        float(clipped.std()),
+        len(dataset.labelled),
+        len(dataset.unlabelled),
+    )

@@ -1,0 +1,199 @@
+"""Training patches: volumes in memory, class-balanced draws, a thread that works ahead.
+
+Every draw is a function of seed, iteration and slot, never of the order in which threads run: a resumed training
+sees the patches that an uninterrupted one would have seen. Threads, not processes: inside Slicer a worker process
+would start the launcher again and hang.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..cases import Case
+from ..errors import SkcdfError
+from ..image import read_image, read_label_map
+from ..labels import LabelSet
+from ..preprocessing import PreprocessingPlan, Shape
+
+LOCATIONS_PER_CLASS = 2000
+LOOK_AHEAD = 4
+
+
+@dataclass(frozen=True)
+class TrainingVolume:
+    """A case on the model's grid.
+
+    Attributes:
+        name: the case.
+        image: normalised intensities ``(z, y, x)``, float16 to halve the memory.
+        labels: class values ``(z, y, x)``, uint8; ``None`` for an unlabelled case.
+        annotated: bool ``(class,)``, entry 0 true.
+        locations: for every class, up to `LOCATIONS_PER_CLASS` of its voxels ``(n, 3)``.
+    """
+
+    name: str
+    image: np.ndarray
+    labels: np.ndarray | None
+    annotated: np.ndarray
+    locations: tuple[np.ndarray, ...] = ()
+
+
+def load_volume(case: Case, label_set: LabelSet, plan: PreprocessingPlan, seed: int) -> TrainingVolume:
+    """Reads and preprocesses one case.
+
+    Raises:
+        SkcdfError: a file cannot be read, the grids of scan and label map differ, or the label map holds a value
+            that the label set does not know.
+    """
+    scan = read_image(case.image)
+    placement = plan.placement(scan)
+    image = plan.intensity.apply(plan.resample(scan, placement)).astype(np.float16)
+    annotated = np.ones(label_set.number_of_classes, bool)
+    if case.label is None:
+        return TrainingVolume(case.name, image, None, annotated)
+    label_map = read_label_map(case.label)
+    if not label_map.geometry.same_grid(scan.geometry):
+        raise SkcdfError(
+            f"{case.label}: the label map does not lie on the grid of {case.image}.",
+            "Resample the label map to its scan, or withdraw the case.",
+        )
+    highest = int(label_map.array.max(initial=0))
+    if highest >= label_set.number_of_classes:
+        raise SkcdfError(
+            f"{case.label}: label {highest} is not in the label set {label_set.name}.",
+            "Map it to one of the set's values, or withdraw the case.",
+        )
+    for label in label_set.labels:
+        annotated[label.value] = label.name in case.annotated
+    labels = plan.resample_labels(label_map, placement).astype(np.uint8)
+    labels[~annotated[labels]] = 0
+    return TrainingVolume(case.name, image, labels, annotated, _locations(labels, annotated.size, seed))
+
+
+def _locations(labels: np.ndarray, classes: int, seed: int) -> tuple[np.ndarray, ...]:
+    rng = np.random.default_rng(seed)
+    flat = labels.ravel()
+    order = np.argsort(flat, kind="stable")
+    ends = np.searchsorted(flat[order], np.arange(classes + 1))
+    locations = []
+    for first, last in itertools.pairwise(ends):
+        voxels = order[first:last]
+        if voxels.size > LOCATIONS_PER_CLASS:
+            voxels = rng.choice(voxels, LOCATIONS_PER_CLASS, replace=False)
+        locations.append(np.stack(np.unravel_index(voxels, labels.shape), 1).astype(np.int32))
+    return tuple(locations)
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The patches of one iteration, before augmentation, on the CPU.
+
+    Attributes:
+        images: ``(batch, 1, z, y, x)``, float32.
+        labels: ``(batch, z, y, x)``, uint8; zeros for unlabelled patches.
+        annotated: bool ``(batch, class)``.
+    """
+
+    images: Tensor
+    labels: Tensor
+    annotated: Tensor
+
+
+class PatchSampler:
+    """Draws patches from volumes.
+
+    Args:
+        volumes: where to draw from; all labelled or all unlabelled.
+        patch_size: ``(z, y, x)`` voxels.
+        batch_size: patches an iteration.
+        foreground_fraction: share of patches centred near a voxel of a class drawn evenly from all classes.
+        seed: together with ``stream``, iteration and slot it fixes every draw.
+        stream: tells samplers of one training apart.
+    """
+
+    def __init__(
+        self,
+        volumes: Sequence[TrainingVolume],
+        patch_size: Shape,
+        batch_size: int,
+        foreground_fraction: float,
+        seed: int,
+        stream: int = 0,
+    ) -> None:
+        self._volumes = volumes
+        self._patch_size = patch_size
+        self._batch_size = batch_size
+        self._foreground_fraction = foreground_fraction
+        self._seed = (seed, stream)
+        classes = range(1, volumes[0].annotated.size)
+        holders = {k: [v for v in volumes if v.locations and len(v.locations[k])] for k in classes}
+        self._holders = {k: found for k, found in holders.items() if found}
+
+    def draw(self, iteration: int) -> Patches:
+        """The patches of ``iteration``; the same for the same arguments, whoever asks and whenever."""
+        seeds = ((*self._seed, iteration, slot) for slot in range(self._batch_size))
+        drawn = [self._draw_one(np.random.default_rng(seed)) for seed in seeds]
+        images, labels, annotated = (torch.from_numpy(np.stack(parts)) for parts in zip(*drawn, strict=True))
+        return Patches(images[:, None], labels, annotated)
+
+    def _draw_one(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if self._holders and rng.random() < self._foreground_fraction:
+            wanted = list(self._holders)[rng.integers(len(self._holders))]
+            volume = self._holders[wanted][rng.integers(len(self._holders[wanted]))]
+            voxels = volume.locations[wanted]
+            reach = np.array(self._patch_size) // 4
+            centre = voxels[rng.integers(len(voxels))] + rng.integers(-reach, reach + 1)
+        else:
+            volume = self._volumes[int(rng.integers(len(self._volumes)))]
+            centre = rng.integers(0, volume.image.shape)
+        image = _patch(volume.image, centre, self._patch_size, float(volume.image.min())).astype(np.float32)
+        if volume.labels is None:
+            return image, np.zeros(self._patch_size, np.uint8), volume.annotated
+        return image, _patch(volume.labels, centre, self._patch_size, 0), volume.annotated
+
+
+def _patch(array: np.ndarray, centre: np.ndarray, size: Shape, fill: float) -> np.ndarray:
+    """The patch round ``centre``, pushed inside the volume; a volume smaller than it is padded evenly."""
+    patch = np.full(size, fill, array.dtype)
+    source, target = [], []
+    for middle, length, side in zip(centre, array.shape, size, strict=True):
+        if length <= side:
+            offset = (side - length) // 2
+            source.append(slice(0, length))
+            target.append(slice(offset, offset + length))
+        else:
+            start = min(max(int(middle) - side // 2, 0), length - side)
+            source.append(slice(start, start + side))
+            target.append(slice(0, side))
+    patch[tuple(target)] = array[tuple(source)]
+    return patch
+
+
+def prefetch(samplers: Sequence[PatchSampler], start: int, stop: int) -> Iterator[tuple[Patches, ...]]:
+    """Draws from every sampler for iterations ``start`` … ``stop − 1``, a few ahead, in one thread."""
+
+    def draw(iteration: int) -> tuple[Patches, ...]:
+        return tuple(sampler.draw(iteration) for sampler in samplers)
+
+    with ThreadPoolExecutor(1, "skcdf-prefetch") as executor:
+        first = range(start, min(start + LOOK_AHEAD, stop))
+        waiting = deque(executor.submit(draw, iteration) for iteration in first)
+        try:
+            for iteration in range(start + LOOK_AHEAD, stop + LOOK_AHEAD):
+                if not waiting:
+                    return
+                patches = waiting.popleft().result()
+                if iteration < stop:
+                    waiting.append(executor.submit(draw, iteration))
+                yield patches
+        finally:
+            for future in waiting:
+                future.cancel()
