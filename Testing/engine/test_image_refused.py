@@ -46,11 +46,8 @@ def replaced(path: Path, old: bytes, new: bytes) -> Path:
     return path
 
 
-def write_with_itk(path: Path, array: np.ndarray = ARRAY, **attributes: Any) -> Path:
-    image = SimpleITK.GetImageFromArray(array, isVector=attributes.pop("vector", False))
-    for name, value in attributes.items():
-        getattr(image, f"Set{name}")(value)
-    SimpleITK.WriteImage(image, str(path))
+def write_with_itk(path: Path, array: np.ndarray, vector: bool = False) -> Path:
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array, isVector=vector), str(path))
     return path
 
 

@@ -76,7 +76,8 @@ def atomic_write(target: Path | str, suffix: str | None = None) -> Iterator[Path
             "Check the free disk space and that the folder is writable.",
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the failure that led here is what the user must read
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(target: Path | str, text: str) -> None:

@@ -140,7 +140,7 @@ def measure_iteration(config: TrainingConfig, label_set: LabelSet, device: Devic
         with device.autocast():
             loss = torch.stack(list(method.losses(batch, 0.5).values())).sum()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         loss.item()  # waits for a GPU
         times.append(time.perf_counter() - begin)

@@ -7,7 +7,7 @@ The way there: axes to LPS order (`geometry.axis_order_to_lps`), crop to the bod
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -17,14 +17,14 @@ from scipy import ndimage
 from .errors import SkcdfError
 from .geometry import AxisOrder, Geometry, axis_order_to_lps
 from .image import Image
+from .records import FieldError, plain_record, record_from_plain
 
 Shape = tuple[int, int, int]
 Spacing = tuple[float, float, float]
 
 BODY_MARGIN_MM = 10.0
-_COARSE_MM = (
-    5.0  # the body is found on a grid of about this spacing: exact enough for a box, quick on any scan
-)
+# The body is found on a grid of about this spacing: exact enough for a box, quick on any scan.
+_COARSE_MM = 5.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,12 @@ class Intensity:
     mean: float = 0.0
     std: float = 1.0
 
+    def __post_init__(self) -> None:
+        if self.kind != "z_score" and not self.low < self.high:
+            raise FieldError("low", f"must be below high, is {self.low:g} and high {self.high:g}")
+        if not self.std > 0:
+            raise FieldError("std", f"must be positive, is {self.std:g}")
+
     def apply(self, raw: np.ndarray) -> np.ndarray:
         """Normalised copy of ``raw``, float32, same shape."""
         if self.kind == "window":
@@ -60,7 +66,8 @@ class Intensity:
             return (array - low) / max(high - low, 1e-8)
         low, high = np.percentile(raw, (0.5, 99.5))
         array = np.clip(raw, low, high, dtype=np.float32)
-        return (array - array.mean(dtype=np.float64)) / max(float(array.std(dtype=np.float64)), 1e-8)
+        mean, std = float(array.mean(dtype=np.float64)), float(array.std(dtype=np.float64))
+        return (array - mean) / max(std, 1e-8)
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,9 @@ class PreprocessingPlan:
 
     def __post_init__(self) -> None:
         if (self.spacing is None) == (self.shape is None):
-            raise ValueError("a preprocessing plan has either a spacing or a fixed shape")
+            raise FieldError("spacing", "or shape must be given, and not both")
+        if min(self.spacing or self.shape or (0,)) <= 0:
+            raise FieldError("spacing" if self.spacing else "shape", "must hold positive numbers")
 
     @classmethod
     def published(cls) -> PreprocessingPlan:
@@ -155,7 +164,7 @@ class PreprocessingPlan:
 
     def to_json(self) -> dict[str, Any]:
         """For the model's description."""
-        content = {key: value for key, value in asdict(self).items() if value is not None}
+        content = {key: value for key, value in plain_record(self).items() if value is not None}
         return {"kind": "fixed_shape" if self.shape else "physical_spacing", **content}
 
     @classmethod
@@ -165,26 +174,15 @@ class PreprocessingPlan:
         Raises:
             SkcdfError: ``content`` is no preprocessing plan; the message names ``source``.
         """
+        if isinstance(content, dict):
+            content = {key: value for key, value in content.items() if key != "kind"}
         try:
-            return cls(
-                Intensity(**content["intensity"]),
-                _triple(content.get("spacing"), float),
-                _triple(content.get("shape"), int),
-                content.get("body_threshold"),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            return record_from_plain(cls, content, source)
+        except FieldError as error:
             raise SkcdfError(
-                f"{source}: the preprocessing plan is not valid ({error}).", "Export the model again."
+                f"{source}: the preprocessing plan is not valid: {error.field} {error.problem}.",
+                "Export the model again.",
             ) from error
-
-
-def _triple(values: Any, kind: type) -> Any:
-    if values is None:
-        return None
-    triple = tuple(kind(value) for value in values)
-    if len(triple) != 3 or min(triple) <= 0:
-        raise ValueError(f"{values} are not three positive numbers")
-    return triple
 
 
 def _resampled_shape(shape: Shape, spacing: Spacing, target: Spacing) -> Shape:

@@ -19,8 +19,8 @@ def linear_taps(target: int, source: int) -> tuple[np.ndarray, np.ndarray, np.nd
         For each of ``target`` samples: lower and upper sample of ``source`` and the share of the upper one.
     """
     position = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
-    lower = np.minimum(position.astype(np.int64), source - 1)
-    return lower, np.minimum(lower + 1, source - 1), (position - lower).astype(np.float32)
+    lower = position.astype(np.int64)
+    return lower, np.ceil(position).astype(np.int64), (position - lower).astype(np.float32)
 
 
 @dataclass

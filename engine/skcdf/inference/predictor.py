@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ from .sliding_window import SlidingWindow
 GPU_BATCH = 4
 MEMORY_LIMIT = 2 << 30
 OutOfMemory = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)  # the name moved in torch 2.5
+_MEMORY_WORDS = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED")
+"""By these a plain RuntimeError of the CPU, of an Apple GPU or of an NVIDIA library is known to mean memory."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Predictor:
             self._network.load_state_dict(bundle.load_weights(inference_only=True))
         except RuntimeError as error:
             raise SkcdfError(
-                f"{bundle.folder}: the weights do not fit the network ({str(error).splitlines()[0]}).",
+                f"{bundle.folder}: the weights do not fit the network ({textwrap.shorten(str(error), 200)}).",
                 "Fetch the model again.",
             ) from error
         self._network.eval()
@@ -116,7 +119,7 @@ class Predictor:
             except (OutOfMemory, MemoryError) as error:
                 self._release(error)
             except RuntimeError as error:
-                if "DefaultCPUAllocator" not in str(error):
+                if not any(words in str(error) for words in _MEMORY_WORDS):
                     raise
                 self._release(error)
             else:
@@ -167,7 +170,7 @@ class Predictor:
         attempt.device.place(self._network)
         predict = self._predict_on(attempt.device)
         labels = np.zeros(placement.crop_shape, np.uint8 if classes <= 256 else np.uint16)
-        tiles = len(window.tiles(placement.shape))
+        tiles = min(len(window.tiles(placement.shape)), placement.crop_shape[1])
         edges = [round(index * placement.crop_shape[1] / tiles) for index in range(tiles + 1)]
         windows = 0
         for index, rows in enumerate(itertools.pairwise(edges)):
@@ -184,6 +187,7 @@ class Predictor:
             for z, scores in slabs:
                 labeller.label(z, scores, labels)
             windows += report.windows
+        progress(Progress("segment", tiles, tiles))  # windows that were skipped report nothing
         return labels, windows
 
     def _predict_on(self, device: Device) -> Callable[[Tensor], Tensor]:

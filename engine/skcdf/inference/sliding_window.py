@@ -112,12 +112,12 @@ class SlidingWindow:
         cancel = cancel or CancelToken()
         done = 0
         for level, start in enumerate(tile.starts[0]):
-            waiting = [at for at in tile.windows if at[0] == start and tile.is_occupied(at)]
+            waiting = [at for at in tile.windows if at[0] == start]
             for begin in range(0, len(waiting), self.batch):
                 cancel.raise_if_cancelled()
                 tile.add(waiting[begin : begin + self.batch], predict)
                 done += len(waiting[begin : begin + self.batch])
-                progress(Progress("segment", done, tile.count_occupied))
+                progress(Progress("segment", done, len(tile.windows)))
             end = tile.starts[0][level + 1] if level + 1 < len(tile.starts[0]) else tile.depth
             yield from tile.finish(start, end)
 
@@ -128,7 +128,10 @@ class SlidingWindow:
 
 @dataclass
 class _Tile:
-    """The ring of sums of one tile. Positions are those of the padded volume unless said otherwise."""
+    """The windows of one tile that have to be computed, and the ring of their sums.
+
+    Positions are those of the padded volume unless said otherwise.
+    """
 
     options: SlidingWindow
     volume: np.ndarray
@@ -149,17 +152,16 @@ class _Tile:
         self._rows = (low, high)
         side = options.window[1]
         reached = [y for y in self.starts[1] if y < high and y + side > low]
-        self.windows = [(z, y, x) for z in self.starts[0] for y in reached for x in self.starts[2]]
+        covering = itertools.product(self.starts[0], reached, self.starts[2])
+        self.windows = [at for at in covering if self._is_occupied(at)]
         self.depth = padded[0]
-        self.count_occupied = sum(map(self.is_occupied, self.windows))
         self._fill = float(self.volume.min(initial=np.inf)) if self.volume.size else 0.0
         self._weights = blending_weights(options.window, options.blend).to(options.device)
         ring = (options.window[0], high - low, padded[2])
         self._sums = torch.zeros((options.classes, *ring), device=options.device)
         self._totals = torch.zeros(ring, device=options.device)
 
-    def is_occupied(self, at: tuple[int, int, int]) -> bool:
-        """Whether the window at ``at`` has to be computed."""
+    def _is_occupied(self, at: tuple[int, int, int]) -> bool:
         return self.occupied is None or bool(self.occupied[self._inside(at)[0]].any())
 
     def _inside(self, at: tuple[int, int, int]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ..errors import SkcdfError
 from .base import Batch, Method
 from .supervised import Supervised
 
-METHODS: dict[str, Callable[..., Method]] = {"supervised": Supervised}
+METHODS: dict[str, type[Method]] = {"supervised": Supervised}
+
+
+def method_class(name: str) -> type[Method]:
+    """The method called ``name``.
+
+    Raises:
+        SkcdfError: no method of that name.
+    """
+    if name not in METHODS:
+        raise SkcdfError(f"There is no training method called {name}.", f"Known are {', '.join(METHODS)}.")
+    return METHODS[name]
 
 
 def build_method(name: str, *, channels: int, classes: int, filters: int) -> Method:
@@ -21,9 +30,7 @@ def build_method(name: str, *, channels: int, classes: int, filters: int) -> Met
     Raises:
         SkcdfError: no method of that name.
     """
-    if name not in METHODS:
-        raise SkcdfError(f"There is no training method called {name}.", f"Known are {', '.join(METHODS)}.")
-    return METHODS[name](channels=channels, classes=classes, filters=filters)
+    return method_class(name)(channels=channels, classes=classes, filters=filters)
 
 
-__all__ = ["METHODS", "Batch", "Method", "build_method"]
+__all__ = ["METHODS", "Batch", "Method", "build_method", "method_class"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
@@ -28,13 +28,22 @@ class Batch:
 class Method(Protocol):
     """A training method: a network and the loss of one iteration.
 
+    Args:
+        channels: input channels.
+        classes: output classes, background included.
+        filters: channels of the network's first stage.
+
     A method is one file here and one entry in `methods.METHODS`; the loop (`trainer.Trainer`) does the rest:
     sampling, augmentation, precision, optimiser, schedule, checkpoints.
     """
 
-    uses_unlabelled: bool
+    uses_unlabelled: ClassVar[bool]
+    """Whether batches need unlabelled patches."""
+
     network: nn.Module
     """Everything trainable. Its state dict is what checkpoints and bundles hold."""
+
+    def __init__(self, *, channels: int, classes: int, filters: int) -> None: ...
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Runs the network on ``batch``.

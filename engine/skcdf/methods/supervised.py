@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from ..losses import cross_entropy_and_dice
@@ -19,9 +21,9 @@ class Supervised:
         dropout: channel dropout of the V-Net.
     """
 
-    uses_unlabelled = False
+    uses_unlabelled: ClassVar[bool] = False
 
-    def __init__(self, channels: int, classes: int, filters: int, dropout: float = 0.0) -> None:
+    def __init__(self, *, channels: int, classes: int, filters: int, dropout: float = 0.0) -> None:
         self._arguments: dict[str, object] = {
             "channels": channels,
             "classes": classes,

@@ -2,6 +2,7 @@
 
 from .config import TrainingConfig
 from .data import TrainingVolume, load_volume
+from .export import export_bundle
 from .trainer import Trainer
 
-__all__ = ["Trainer", "TrainingConfig", "TrainingVolume", "load_volume"]
+__all__ = ["Trainer", "TrainingConfig", "TrainingVolume", "export_bundle", "load_volume"]

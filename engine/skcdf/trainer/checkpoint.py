@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ class TrainingState:
         config: the settings, as `TrainingConfig.to_json` gives them.
         data: what the training was given: case names and content hashes.
         history: ``[iteration, loss]`` pairs, means since the pair before.
+        recent: the losses since the last pair.
         scaler: state of the gradient scaler in float16 training, else empty.
     """
 
@@ -37,6 +39,7 @@ class TrainingState:
     config: dict[str, Any]
     data: dict[str, Any]
     history: list[list[float]]
+    recent: list[float] = field(default_factory=list)
     scaler: dict[str, Any] = field(default_factory=dict)
 
 
@@ -100,7 +103,7 @@ def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optim
         optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
     except (RuntimeError, ValueError, KeyError) as error:
         raise SkcdfError(
-            f"{path}: the checkpoint belongs to another network ({str(error).splitlines()[0]}).",
+            f"{path}: the checkpoint belongs to another network ({textwrap.shorten(str(error), 200)}).",
             "Start a new run in another folder.",
         ) from error
     return state
@@ -116,5 +119,5 @@ def _described(path: Path) -> tuple[TrainingState, dict[str, Any]]:
             raise SkcdfError(f"{path}: written by another version of SKCDFSegmenter.", "Start a new run.")
         numbers = content.pop("optimizer_numbers")
         return TrainingState(**content), numbers
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise SkcdfError(f"{path}: the checkpoint is damaged ({error}).", "Start the run again.") from error

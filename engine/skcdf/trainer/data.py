@@ -21,6 +21,7 @@ from ..cases import Case
 from ..errors import SkcdfError
 from ..image import read_image, read_label_map
 from ..labels import LabelSet
+from ..pool import voxel_hash
 from ..preprocessing import PreprocessingPlan, Shape
 
 LOCATIONS_PER_CLASS = 2000
@@ -33,6 +34,7 @@ class TrainingVolume:
 
     Attributes:
         name: the case.
+        image_hash: of the scan's decoded voxels, as the pool and bundles know it.
         image: normalised intensities ``(z, y, x)``, float16 to halve the memory.
         labels: class values ``(z, y, x)``, uint8; ``None`` for an unlabelled case.
         annotated: bool ``(class,)``, entry 0 true.
@@ -40,6 +42,7 @@ class TrainingVolume:
     """
 
     name: str
+    image_hash: str
     image: np.ndarray
     labels: np.ndarray | None
     annotated: np.ndarray
@@ -54,11 +57,12 @@ def load_volume(case: Case, label_set: LabelSet, plan: PreprocessingPlan, seed: 
             that the label set does not know.
     """
     scan = read_image(case.image)
+    digest = voxel_hash(scan)
     placement = plan.placement(scan)
     image = plan.intensity.apply(plan.resample(scan, placement)).astype(np.float16)
     annotated = np.ones(label_set.number_of_classes, bool)
     if case.label is None:
-        return TrainingVolume(case.name, image, None, annotated)
+        return TrainingVolume(case.name, digest, image, None, annotated)
     label_map = read_label_map(case.label)
     if not label_map.geometry.same_grid(scan.geometry):
         raise SkcdfError(
@@ -75,7 +79,9 @@ def load_volume(case: Case, label_set: LabelSet, plan: PreprocessingPlan, seed: 
         annotated[label.value] = label.name in case.annotated
     labels = plan.resample_labels(label_map, placement).astype(np.uint8)
     labels[~annotated[labels]] = 0
-    return TrainingVolume(case.name, image, labels, annotated, _locations(labels, annotated.size, seed))
+    return TrainingVolume(
+        case.name, digest, image, labels, annotated, _locations(labels, annotated.size, seed)
+    )
 
 
 def _locations(labels: np.ndarray, classes: int, seed: int) -> tuple[np.ndarray, ...]:

@@ -83,7 +83,7 @@ class Trainer:
             SkcdfError: the checkpoint in the folder belongs to other settings or data.
         """
         state = self._resume()
-        history, seconds, losses = list(state.history), state.seconds, []
+        history, losses, seconds = list(state.history), list(state.recent), state.seconds
         begin = last_saved = time.monotonic()
         self.method.network.train()
         iteration = state.iteration
@@ -95,14 +95,14 @@ class Trainer:
                 if iteration % HISTORY_STEP == 0 or iteration == self.config.iterations:
                     history.append([iteration, float(np.mean(losses))])
                     losses = []
-                if time.monotonic() - last_saved > CHECKPOINT_SECONDS and not losses:
-                    self._save(iteration, seconds + time.monotonic() - begin, history)
+                if time.monotonic() - last_saved > CHECKPOINT_SECONDS:
+                    self._save(iteration, seconds + time.monotonic() - begin, history, losses)
                     last_saved = time.monotonic()
                 self.progress(self._report(iteration, history))
         except Cancelled:
-            self._save(iteration, seconds + time.monotonic() - begin, history)
+            self._save(iteration, seconds + time.monotonic() - begin, history, losses)
             raise
-        return self._save(iteration, seconds + time.monotonic() - begin, history)
+        return self._save(iteration, seconds + time.monotonic() - begin, history, losses)
 
     def step(self, iteration: int, patches: tuple[Patches, ...]) -> float:
         """One optimiser step.
@@ -166,7 +166,7 @@ class Trainer:
         return Batch(images, labels, annotated, parts[1][0] if len(parts) > 1 else None)
 
     def _resume(self) -> TrainingState:
-        start = self._state(0, 0.0, [])
+        start = self._state(0, 0.0, [], [])
         if not self.checkpoint_file.exists():
             return start
         found = read_state(self.checkpoint_file)
@@ -180,16 +180,19 @@ class Trainer:
             self._scaler.load_state_dict(state.scaler)
         return state
 
-    def _save(self, iteration: int, seconds: float, history: list[list[float]]) -> TrainingState:
-        state = self._state(iteration, seconds, history)
+    def _save(
+        self, iteration: int, seconds: float, history: list[list[float]], recent: list[float]
+    ) -> TrainingState:
+        state = self._state(iteration, seconds, history, recent)
         save_checkpoint(self.checkpoint_file, self.method.network, self._optimizer, state)
         return state
 
-    def _state(self, iteration: int, seconds: float, history: list[list[float]]) -> TrainingState:
+    def _state(
+        self, iteration: int, seconds: float, history: list[list[float]], recent: list[float]
+    ) -> TrainingState:
+        config, data = plain(self.config.to_json()), plain(self.data)
         scaler = self._scaler.state_dict()
-        return TrainingState(
-            iteration, seconds, plain(self.config.to_json()), plain(self.data), history, scaler
-        )
+        return TrainingState(iteration, seconds, config, data, history, recent, scaler)
 
     def _report(self, iteration: int, history: list[list[float]]) -> Progress:
         note = f"loss {history[-1][1]:.3f}" if history else ""

@@ -1,0 +1,106 @@
+"""What a command shows while it works, and how Ctrl-C reaches the work."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from ..progress import CancelToken, Progress
+
+LINE_SECONDS = 5.0
+
+
+class ConsoleProgress:
+    """Shows progress on stderr: a bar in a terminal that has tqdm, else a line now and then."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+        self._begin = self._last = 0.0
+        self._bar: Any = None
+
+    def __call__(self, report: Progress) -> None:
+        """Takes one report."""
+        if report.phase != self._phase:
+            self.close()
+            self._phase, self._begin, self._first = report.phase, time.monotonic(), report.done
+            self._last = self._begin - LINE_SECONDS if report.done == report.total else self._begin
+            self._bar = _bar(report)
+        if self._bar is not None:
+            self._bar.total = report.total
+            self._bar.set_postfix_str(report.note, refresh=False)
+            self._bar.update(report.done - self._bar.n)
+        else:
+            self._print_line(report)
+        if report.done >= report.total:
+            self.close()
+
+    def close(self) -> None:
+        """Ends the bar of the running phase."""
+        if self._bar is not None:
+            self._bar.close()
+        self._bar, self._phase = None, ""
+
+    def _print_line(self, report: Progress) -> None:
+        now = time.monotonic()
+        if now - self._last < LINE_SECONDS and report.done < report.total:
+            return
+        self._last = now
+        done = report.done - self._first
+        left = (now - self._begin) / done * (report.total - report.done) if done else 0.0
+        parts = [f"{report.phase} {report.done}/{report.total}", report.note]
+        parts.append(f"{duration(left)} left" if left >= 1 else "")
+        print(", ".join(part for part in parts if part), file=sys.stderr, flush=True)
+
+
+def _bar(report: Progress) -> Any:
+    if not sys.stderr.isatty():
+        return None
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return None
+    return tqdm(total=report.total, initial=report.done, desc=report.phase, unit="", dynamic_ncols=True)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: ``45 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+@contextlib.contextmanager
+def cancel_on_interrupt() -> Iterator[CancelToken]:
+    """Turns the first Ctrl-C into a raised token, so that work stops at a safe point; the second one is hard."""
+    token = CancelToken()
+
+    def on_interrupt(number: int, frame: object) -> None:
+        print("\nstopping at the next safe point; press Ctrl-C again to stop at once", file=sys.stderr)
+        token.cancel()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield token
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def table(rows: list[list[str]]) -> str:
+    """Rows as aligned columns; the first column left, the others right; the first row is the head."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            row[0].ljust(widths[0]),
+            *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)),
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,122 @@
+"""``skcdf evaluate``: compare label maps with references, organ by organ."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import SkcdfError
+
+if TYPE_CHECKING:
+    from ..labels import LabelSet
+    from ..metrics import OrganScore, Statistic
+
+SUMMARY = "Compare label maps with reference label maps: Dice and surface distances of every organ."
+EXAMPLE = """examples:
+  skcdf evaluate organs.nii.gz truth.nii.gz --labels synapse13
+  skcdf evaluate results/ references/ --labels openkbp7 --output scores.json
+In folders, files with the same name belong together."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("prediction", type=Path, help="label map, or folder of label maps")
+    parser.add_argument("reference", type=Path, help="reference label map, or folder of them")
+    parser.add_argument("--labels", required=True, help="name or .json file of the label set")
+    parser.add_argument(
+        "--tolerance-mm", type=float, default=3.0, help="of the normalized surface Dice (default 3)"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="S.json", help="write the scores of every case and their summary"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Evaluates; see `SUMMARY`."""
+    from ..files import write_json
+    from ..labels import LabelSet
+    from ..metrics import summarize
+    from ..progress import Progress
+    from .console import ConsoleProgress
+
+    label_set = LabelSet.load(options.labels)
+    pairs = _pairs(options.prediction, options.reference)
+    progress = ConsoleProgress()
+    scores = {}
+    for index, (prediction, reference) in enumerate(pairs):
+        scores[prediction.name] = _score(prediction, reference, label_set, options.tolerance_mm)
+        progress(Progress("evaluate", index + 1, len(pairs)))
+    summary = summarize(list(scores.values()))
+    print(f"{len(pairs)} cases, normalized surface Dice at {options.tolerance_mm:g} mm")
+    print(organ_table(list(scores.values())))
+    if options.output:
+        cases = {name: [score.to_json() for score in case] for name, case in scores.items()}
+        write_json(options.output, {"summary": [organ.to_json() for organ in summary], "cases": cases})
+    return 0
+
+
+def organ_table(cases: Sequence[Sequence[OrganScore]]) -> str:
+    """Mean ± standard deviation over cases of every organ, and how many cases each figure is made from."""
+    from ..metrics import summarize
+    from .console import table
+
+    rows = [["organ", "Dice", "ASD mm", "HD95 mm", "NSD", "n", "missed", "spurious"]]
+    organs = summarize(cases)
+    for organ in organs:
+        figures = [
+            _figure(organ.dice, 3),
+            _figure(organ.average_surface_distance_mm, 2),
+            _figure(organ.hausdorff95_mm, 1),
+            _figure(organ.normalized_surface_dice, 3),
+        ]
+        rows.append([organ.organ, *figures, str(organ.counted), str(organ.missed), str(organ.spurious)])
+    counted = [organ.dice.mean for organ in organs if organ.dice.n]
+    mean = (
+        f"mean Dice of {len(counted)} organs: {sum(counted) / len(counted):.3f}"
+        if counted
+        else "nothing to count"
+    )
+    return f"{table(rows)}\n{mean}"
+
+
+def _figure(statistic: Statistic, digits: int) -> str:
+    if not statistic.n:
+        return "-"
+    spread = f" ± {statistic.sd:.{digits}f}" if statistic.n > 1 else ""
+    return f"{statistic.mean:.{digits}f}{spread}"
+
+
+def _pairs(prediction: Path, reference: Path) -> list[tuple[Path, Path]]:
+    from ..image import is_image_file
+
+    if not prediction.is_dir():
+        return [(prediction, reference)]
+    if not reference.is_dir():
+        raise SkcdfError(f"{reference}: is no folder, but {prediction} is.", "Give two files or two folders.")
+    files = sorted(path for path in prediction.iterdir() if is_image_file(path))
+    lacking = [path.name for path in files if not (reference / path.name).is_file()]
+    if not files:
+        raise SkcdfError(f"{prediction}: there is no label map in this folder.", "Check the path.")
+    if lacking:
+        raise SkcdfError(
+            f"{reference}: has no {lacking[0]} (and {len(lacking) - 1} more are missing).",
+            "Every prediction needs a reference of the same name.",
+        )
+    print(f"{len(files)} cases", file=sys.stderr)
+    return [(path, reference / path.name) for path in files]
+
+
+def _score(prediction: Path, reference: Path, label_set: LabelSet, tolerance_mm: float) -> Any:
+    from ..image import read_label_map
+    from ..metrics import evaluate_case
+
+    first, second = read_label_map(prediction), read_label_map(reference)
+    if not first.geometry.same_grid(second.geometry):
+        raise SkcdfError(
+            f"{prediction}: does not lie on the grid of {reference}.", "Resample one to the other first."
+        )
+    spacing = second.geometry.array_spacing
+    return evaluate_case(first.array, second.array, label_set, spacing, tolerance_mm=tolerance_mm)

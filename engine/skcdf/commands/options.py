@@ -1,0 +1,21 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+def add_compute_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--device`` and ``--precision``."""
+    parser.add_argument(
+        "--device", choices=DEVICES, default="auto", help="where to compute (default: the fastest that works)"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
+        help="number format (default: 16 bit where the processor has units for it)",
+    )

@@ -1,0 +1,95 @@
+"""``skcdf phantom``: synthetic scans, alone or as a labelled pool."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+SUMMARY = "Make synthetic abdominal CT scans with exact labels: a labelled pool, or one scan."
+EXAMPLE = """examples:
+  skcdf phantom pool/ --labelled 4 --unlabelled 8 --validation 2
+  skcdf phantom scan.nii.gz --labels truth.nii.gz --seed 7"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument(
+        "output",
+        type=Path,
+        metavar="OUT",
+        help="folder of the new pool, or a .nii.gz, .nrrd or .mha file for one scan",
+    )
+    parser.add_argument("--labels", type=Path, help="one scan: where to write its labels")
+    parser.add_argument("--labelled", type=int, default=4, help="pool: labelled training cases (default 4)")
+    parser.add_argument(
+        "--unlabelled", type=int, default=8, help="pool: unlabelled training cases (default 8)"
+    )
+    parser.add_argument(
+        "--validation", type=int, default=0, help="pool: labelled validation cases (default 0)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="the first patient (default 0)")
+    parser.add_argument(
+        "--shape",
+        type=int,
+        nargs=3,
+        default=(96, 160, 160),
+        metavar=("Z", "Y", "X"),
+        help="voxels (default 96 160 160)",
+    )
+    parser.add_argument(
+        "--spacing",
+        type=float,
+        nargs=3,
+        default=(2.5, 2.5, 2.5),
+        metavar=("Z", "Y", "X"),
+        help="voxel size in mm (default 2.5 2.5 2.5)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Makes phantoms; see `SUMMARY`."""
+    from ..image import write_image, write_label_map
+    from ..phantom import make_phantom
+
+    shape, spacing = tuple(options.shape), tuple(options.spacing)
+    if options.output.suffix in ("", "."):
+        return _make_pool(options)
+    scan, labels = make_phantom(options.seed, shape=shape, spacing=spacing)
+    write_image(options.output, scan)
+    print(f"wrote {options.output}")
+    if options.labels:
+        write_label_map(options.labels, labels.array, labels.geometry, "synthetic phantom")
+        print(f"wrote {options.labels}")
+    return 0
+
+
+def _make_pool(options: argparse.Namespace) -> int:
+    from ..labels import LabelSet
+    from ..phantom import PHANTOM_LABELS, make_phantom
+    from ..pool import create_pool
+    from ..progress import Progress
+    from .console import ConsoleProgress
+
+    pool = create_pool(options.output, LabelSet.load(PHANTOM_LABELS), "CT")
+    kinds = (
+        ["labelled"] * options.labelled
+        + ["validation"] * options.validation
+        + ["unlabelled"] * options.unlabelled
+    )
+    progress = ConsoleProgress()
+    for index, kind in enumerate(kinds):
+        seed = options.seed + index
+        scan, labels = make_phantom(seed, shape=tuple(options.shape), spacing=tuple(options.spacing))
+        pool.add_case(
+            f"phantom_{seed:04d}",
+            scan,
+            None if kind == "unlabelled" else labels,
+            subject=f"phantom {seed}",
+            split="validation" if kind == "validation" else "training",
+        )
+        progress(Progress("make phantoms", index + 1, len(kinds)))
+    print(
+        f"{options.output}: {options.labelled} labelled, {options.unlabelled} unlabelled and "
+        f"{options.validation} validation cases"
+    )
+    return 0

@@ -1,0 +1,168 @@
+"""``skcdf segment``: one scan, or every scan of a folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import SkcdfError
+
+if TYPE_CHECKING:
+    from ..inference import Predictor
+    from ..progress import CancelToken
+    from ..statistics import OrganStatistics
+
+SUMMARY = "Segment a scan, or every scan in a folder, on the scan's own grid."
+EXAMPLE = """examples:
+  skcdf segment ct.nii.gz organs.nii.gz --picture organs.png --statistics organs.csv
+  skcdf segment dicom_folder/ organs.seg.nrrd --model my_run/model
+  skcdf segment scans/ results/"""
+ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    from .options import add_compute_arguments
+
+    parser.add_argument(
+        "scan",
+        type=Path,
+        metavar="IN",
+        help="NIfTI, NRRD or MetaImage file, DICOM folder, or a folder of these",
+    )
+    parser.add_argument(
+        "output",
+        type=Path,
+        metavar="OUT",
+        help="label map to write (.nii.gz, .nrrd, .mha); a folder when IN is one",
+    )
+    parser.add_argument(
+        "--model", default="", help="model name or folder (default: the one that ships with the program)"
+    )
+    parser.add_argument(
+        "--picture", type=Path, metavar="P.png", help="draw three slices; a folder when IN is one"
+    )
+    parser.add_argument(
+        "--statistics", type=Path, metavar="S.csv", help="write volumes and intensities of the organs"
+    )
+    add_compute_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Segments; see `SUMMARY`."""
+    from ..device import choose_device
+    from ..image import images_in, is_image_file
+    from ..inference import Predictor
+    from ..models import default_model, find_model
+    from ..statistics import write_statistics
+    from .console import cancel_on_interrupt
+
+    scans = images_in(options.scan) if options.scan.is_dir() else [options.scan]
+    if not scans:
+        raise SkcdfError(
+            f"{options.scan}: there is no scan in this folder.", f"Known endings: {', '.join(ENDINGS)}."
+        )
+    many = options.scan.is_dir() and scans != [options.scan]
+    if many and is_image_file(options.output):
+        raise SkcdfError(
+            f"{options.output}: is a file, but {options.scan} is a folder.", "Give a folder to write to."
+        )
+    model = find_model(options.model) if options.model else default_model()
+    device = choose_device(options.device, options.precision)
+    print(
+        f"model: {model.name} {model.version}\nnotice: {model.notice}\ndevice: {device.description}",
+        file=sys.stderr,
+    )
+    predictor = Predictor(model, device)
+    rows: list[OrganStatistics] = []
+    failures: list[str] = []
+    with cancel_on_interrupt() as cancel:
+        for scan in scans:
+            name = _stem(scan)
+            output = options.output / f"{name}.nii.gz" if many or options.output.is_dir() else options.output
+            picture = options.picture / f"{name}.png" if many and options.picture else options.picture
+            try:
+                rows += _segment(scan, output, picture, predictor, cancel)
+            except SkcdfError as error:
+                if not many:
+                    raise
+                print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
+                failures.append(str(scan))
+    if options.statistics and rows:
+        write_statistics(options.statistics, rows)
+    if failures:
+        raise SkcdfError(
+            f"{len(failures)} of {len(scans)} scans failed: {', '.join(failures)}.",
+            "The others were segmented; see above.",
+        )
+    return 0
+
+
+def _segment(
+    scan: Path, output: Path, picture: Path | None, predictor: Predictor, cancel: CancelToken
+) -> list[OrganStatistics]:
+    from ..check import check_input
+    from ..image import read_image, write_label_map
+    from ..picture import write_picture
+    from ..statistics import organ_statistics
+    from .console import ConsoleProgress
+
+    if scan.resolve() == output.resolve():
+        raise SkcdfError(f"{output}: is the scan itself.", "Give another name for the result.")
+    model = predictor.bundle
+    image = read_image(scan)
+    for warning in check_input(image, model):
+        print(f"warning: {warning.message} {warning.hint}", file=sys.stderr)
+    progress = ConsoleProgress()
+    result = predictor.segment(image, progress=progress, cancel=cancel)
+    progress.close()
+    for note in result.notes:
+        print(f"note: {note}", file=sys.stderr)
+    title = f"{model.name} {model.version}"
+    labels = result.label_map.array
+    write_label_map(output, labels, image.geometry, note=f"{title}: {model.notice}")
+    rows = organ_statistics(image, labels, model.label_set, title, model.notice)
+    _print(scan, output, rows, result.seconds, result.windows)
+    if picture:
+        _or_note(lambda: write_picture(picture, image, labels, model.label_set, f"{title}. {model.notice}"))
+    return rows
+
+
+def _or_note(draw: Callable[[], None]) -> None:
+    """A picture that cannot be drawn does not take the segmentation with it."""
+    try:
+        draw()
+    except SkcdfError as error:
+        print(f"note: no picture: {error}", file=sys.stderr)
+
+
+def _print(scan: Path, output: Path, rows: list[OrganStatistics], seconds: float, windows: int) -> None:
+    from .console import duration, table
+
+    print(f"{scan} -> {output} ({windows} windows, {duration(seconds)})")
+    head = ["organ", "mL", "mean", "sd", "pieces", ""]
+    body = [
+        [
+            row.organ,
+            f"{row.volume_ml:.1f}",
+            f"{row.mean:.0f}",
+            f"{row.sd:.0f}",
+            str(row.pieces),
+            "at the edge" if row.at_edge else "",
+        ]
+        for row in rows
+        if row.mean is not None and row.sd is not None
+    ]
+    print(table([head, *body]) if body else "no organ was found")
+    missing = [row.organ for row in rows if row.mean is None]
+    if missing and body:
+        print(f"not found: {', '.join(missing)}")
+    print(rows[0].notice)
+
+
+def _stem(path: Path) -> str:
+    name = path.name
+    return next((name[: -len(ending)] for ending in ENDINGS if name.lower().endswith(ending)), name)

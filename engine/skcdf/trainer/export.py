@@ -1,0 +1,97 @@
+"""From a finished training to a model bundle that says where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .. import __version__
+from ..cases import Dataset
+from ..methods import Method
+from ..models import (
+    Expectations,
+    InferenceOptions,
+    ModelBundle,
+    NetworkDescription,
+    TrainingRecord,
+    save_bundle,
+)
+from ..phantom import PHANTOM_LABELS
+from ..survey import Survey
+from .config import TrainingConfig
+from .data import TrainingVolume
+
+UNDECIDED_LICENCE = "Not stated: it is for the owner of the training data to decide."
+
+
+def export_bundle(
+    folder: Path,
+    name: str,
+    method: Method,
+    config: TrainingConfig,
+    dataset: Dataset,
+    survey: Survey,
+    volumes: Sequence[TrainingVolume],
+) -> ModelBundle:
+    """Writes the network of ``method`` as a model bundle.
+
+    Args:
+        folder: the bundle's folder; a model that is there is replaced.
+        name: the model's name.
+        method: after training.
+        config: its settings.
+        dataset: what it was trained on.
+        survey: of ``dataset``.
+        volumes: the training volumes, whose hashes the bundle carries.
+
+    Raises:
+        SkcdfError: the folder cannot be written, or holds something else.
+    """
+    network, arguments = method.inference_network()
+    synthetic = dataset.label_set.name == PHANTOM_LABELS
+    labelled = [volume for volume in volumes if volume.labels is not None]
+    now = datetime.now(UTC)
+    bundle = ModelBundle(
+        name=name,
+        version=now.strftime("%Y.%m.%d"),
+        title=f"{dataset.label_set.title}, {len(labelled)} labelled training cases",
+        description="",
+        network=NetworkDescription(network, dict(arguments)),
+        channels=(dataset.modality,),
+        patch_size=config.patch_size,
+        label_set=dataset.label_set,
+        preprocessing=config.preprocessing.to_json(),
+        expects=_expectations(survey, dataset),
+        training=TrainingRecord(
+            method=config.method,
+            iterations=config.iterations,
+            seed=config.seed,
+            labelled_cases=len(labelled),
+            unlabelled_cases=len(volumes) - len(labelled),
+            data=f"synthetic phantoms of data set {dataset.name}"
+            if synthetic
+            else f"data set {dataset.name}",
+            created=now.isoformat(timespec="seconds"),
+            skcdf_version=__version__,
+            synthetic=synthetic,
+            image_hashes=tuple(volume.image_hash for volume in volumes),
+        ),
+        licence="CC0-1.0" if synthetic else UNDECIDED_LICENCE,
+        inference=InferenceOptions(air_threshold_hu=config.preprocessing.body_threshold),
+    )
+    return save_bundle(folder, bundle, method.network.state_dict())
+
+
+def _expectations(survey: Survey, dataset: Dataset) -> Expectations:
+    spacing, extent = (
+        tuple((float(low), float(high)) for low, high in zip(values.min(0), values.max(0), strict=True))
+        for values in (survey.spacings, survey.extents)
+    )
+    return Expectations(
+        modality=survey.modality,
+        intensity_range=survey.intensity_range,
+        spacing_mm=(spacing[0], spacing[1], spacing[2]),
+        field_of_view_mm=(extent[0], extent[1], extent[2]),
+        body_part=dataset.label_set.title,
+    )
