@@ -22,6 +22,9 @@ PRESETS = {"quick": 300, "standard": 5000, "thorough": 25000}
 """Optimiser steps of each preset."""
 
 AIR_HU = -500.0
+SOFT_TISSUE_HU = (-200.0, 300.0)
+DARK_MARGIN_HU = 100.0
+"""The window reaches this far below the darkest organ's median."""
 PATCH_STEP = 32
 BODY_SHARE = 8
 """A patch should cover at least 1/8 of the median scan, half of it along each axis, to see where it is."""
@@ -191,9 +194,12 @@ def _patch_size(shape: Sequence[float], voxels: int) -> Shape:
 def _intensity(survey: Survey) -> Intensity:
     if survey.modality != "CT":
         return Intensity("z_score")
-    low, high = (float(round(value)) for value in survey.foreground_percentiles)
-    mean, std = round(survey.foreground_mean, 2), round(max(survey.foreground_std, 1e-3), 2)
-    return Intensity("window", low, high, mean, std)
+    low, high = SOFT_TISSUE_HU
+    low = float(round(min(low, survey.lowest_organ - DARK_MARGIN_HU)))
+    clipped = survey.foreground.clip(low, high)
+    return Intensity(
+        "window", low, high, round(float(clipped.mean()), 2), round(max(float(clipped.std()), 1.0), 2)
+    )
 
 
 def _reasons(
@@ -216,7 +222,7 @@ def _reasons(
         Choice(
             "intensity",
             window if ct else "z-score of each volume",
-            "0.5 to 99.5 percentile inside the labels" if ct else "MR has no absolute scale",
+            "soft tissue, and the darkest organ" if ct else "MR has no absolute scale",
         ),
         Choice("spacing", f"{_triple(spacing, '.2f')} mm (z, y, x)", spacing_why),
         Choice("median scan", f"{_triple(shape, '.0f')} voxels", "at that spacing"),

@@ -25,8 +25,8 @@ class Survey:
         spacings: voxel size ``(z, y, x)`` in mm of every scan ``(case, 3)``, labelled or not.
         extents: size ``(z, y, x)`` in mm of every scan ``(case, 3)``.
         intensity_range: lowest and highest raw intensity of the labelled scans.
-        foreground_percentiles: 0.5 and 99.5 percentile of raw intensities inside labels.
-        foreground_mean, foreground_std: of those intensities, clipped to the percentiles.
+        foreground: raw intensities inside labels, evenly sampled from every labelled scan.
+        lowest_organ: median raw intensity of the darkest organ.
         labelled, unlabelled: number of training scans.
     """
 
@@ -34,9 +34,8 @@ class Survey:
     spacings: np.ndarray
     extents: np.ndarray
     intensity_range: tuple[float, float]
-    foreground_percentiles: tuple[float, float]
-    foreground_mean: float
-    foreground_std: float
+    foreground: np.ndarray
+    lowest_organ: float
     labelled: int
     unlabelled: int
 
@@ -64,7 +63,7 @@ def survey_dataset(dataset: Dataset, progress: ProgressCallback = ignore_progres
         spacings.append(geometry.array_spacing)
         extents.append([n * s for n, s in zip(geometry.shape, geometry.array_spacing, strict=True)])
     rng = np.random.default_rng(0)
-    samples, ranges = [], []
+    samples, ranges, medians = [], [], []
     for index, case in enumerate(dataset.labelled):
         assert case.label is not None  # what `labelled` means
         scan, label_map = read_image(case.image).array, read_label_map(case.label).array
@@ -73,26 +72,24 @@ def survey_dataset(dataset: Dataset, progress: ProgressCallback = ignore_progres
                 f"{case.label}: the label map does not lie on the grid of {case.image}.",
                 "Resample the label map to its scan, or withdraw the case.",
             )
-        inside = scan[label_map > 0]
+        inside, organs = scan[label_map > 0], label_map[label_map > 0]
         if inside.size:
-            samples.append(rng.choice(inside, min(inside.size, _SAMPLES_PER_CASE), replace=False))
+            chosen = rng.choice(inside.size, min(inside.size, _SAMPLES_PER_CASE), replace=False)
+            samples.append(inside[chosen].astype(np.float64))
+            medians.append(min(float(np.median(inside[organs == value])) for value in np.unique(organs)))
         ranges.append((float(scan.min()), float(scan.max())))
         progress(Progress("survey", index + 1, len(dataset.labelled)))
     if not samples:
         raise SkcdfError(
             f"{dataset.root}: no label map has a labelled voxel.", "Annotate at least one organ."
         )
-    foreground = np.concatenate(samples).astype(np.float64)
-    low, high = (float(value) for value in np.percentile(foreground, (0.5, 99.5)))
-    clipped = foreground.clip(low, high)
     return Survey(
         dataset.modality,
         np.array(spacings),
         np.array(extents),
         (min(low for low, _ in ranges), max(high for _, high in ranges)),
-        (low, high),
-        float(clipped.mean()),
-        float(clipped.std()),
+        np.concatenate(samples),
+        float(np.median(medians)),
         len(dataset.labelled),
         len(dataset.unlabelled),
     )

@@ -187,7 +187,8 @@ class Predictor:
             for z, scores in slabs:
                 labeller.label(z, scores, labels)
             windows += report.windows
-        progress(Progress("segment", tiles, tiles))  # windows that were skipped report nothing
+        if not report.windows:  # all of the last tile was skipped, and nobody said that it is done
+            progress(Progress("segment", 1, 1))
         return labels, windows
 
     def _predict_on(self, device: Device) -> Callable[[Tensor], Tensor]:

@@ -1,0 +1,70 @@
+# make demo: phantoms -> training -> segmentation -> picture.   make test: linters, type checker, all tests.
+# Both set themselves up in .venv; nothing outside this folder changes, but for `make test` as root with apt,
+# which installs the libraries that off-screen rendering needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SKCDF := $(BIN)/python -m skcdf
+RENDERING := libegl1 libgl1-mesa-dri
+
+.PHONY: demo test lint format pictures bench clean help
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+demo: $(VENV)/.demo
+	rm -rf demo
+	$(SKCDF) phantom demo/pool --labelled 6 --unlabelled 6 --shape 64 90 100 --spacing 4 4 4
+	$(SKCDF) train demo/pool demo/run --name phantom_demo --iterations 400 --filters 8 --spacing 4 4 4 \
+	    --patch-size 64 64 64
+	$(SKCDF) phantom demo/scan.nii.gz --labels demo/truth.nii.gz --seed 1000
+	$(SKCDF) segment demo/scan.nii.gz demo/organs.nii.gz --model demo/run/model --picture demo/organs.png \
+	    --statistics demo/organs.csv
+	$(SKCDF) evaluate demo/organs.nii.gz demo/truth.nii.gz --labels phantom13
+	@echo "See demo/organs.png (picture), demo/organs.nii.gz (label map) and demo/organs.csv (table)."
+
+test: lint rendering
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+pictures: $(VENV)/.test rendering
+	$(BIN)/python docs/make_pictures.py
+
+bench: $(VENV)/.bench
+	$(BIN)/python benchmarks/memory.py
+
+# Rendering without a screen needs EGL and Mesa. Root with apt gets them; others are told, and the rest goes on.
+.PHONY: rendering
+rendering:
+	@if ldconfig -p 2>/dev/null | grep -q libEGL.so.1 && ls /usr/lib/*/dri/swrast_dri.so >/dev/null 2>&1; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && apt-get install -qq -y --no-install-recommends $(RENDERING) >/dev/null \
+	    || echo "rendering tests will be skipped: could not install $(RENDERING)"; \
+	else echo "rendering tests will be skipped: install $(RENDERING) to run them"; fi
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	    { echo "Python 3.11 or newer is missing: install python3, or give PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	    { echo "Python's venv is missing: apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# constraints.txt fixes torch, so that every set-up computes with the same one.
+$(VENV)/.%: $(BIN)/python pyproject.toml constraints.txt
+	@echo "installing skcdf and what it needs into $(VENV) (once, some minutes)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	    -e '.[$(if $(filter demo,$*),report,$*)]' || { echo "The packages could not be installed: check the network."; exit 1; }
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info engine/*.egg-info

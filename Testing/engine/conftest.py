@@ -1,0 +1,115 @@
+"""What the engine's tests share: small label sets, grids in any position, and models made on the spot."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from skcdf.geometry import AxisOrder, Geometry
+from skcdf.labels import LabelSet
+from skcdf.models import Expectations, InferenceOptions, ModelBundle, NetworkDescription, TrainingRecord
+from skcdf.models import save_bundle as write_bundle
+from skcdf.preprocessing import PreprocessingPlan
+
+AXIS_ORDERS = [
+    AxisOrder(permutation, flips)
+    for permutation in itertools.permutations(range(3))
+    for flips in itertools.product((False, True), repeat=3)
+]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes ``axis_order`` runs with each of the 48."""
+    if "axis_order" in metafunc.fixturenames:
+        metafunc.parametrize("axis_order", AXIS_ORDERS, ids=lambda order: _order_name(order))
+
+
+def _order_name(order: AxisOrder) -> str:
+    signs = ("-" if flip else "+" for flip in order.flips)
+    return "".join(f"{sign}{'zyx'[axis]}" for sign, axis in zip(signs, order.permutation, strict=True))
+
+
+@pytest.fixture
+def label_set() -> LabelSet:
+    """Three organs, two of them partners."""
+    return LabelSet.from_names("toy", ["spleen", "right_kidney", "left_kidney"])
+
+
+@pytest.fixture
+def device() -> Iterator[Any]:
+    """The CPU in full precision and one thread, so that equal means equal to the bit."""
+    import torch
+
+    from skcdf.device import choose_device
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield choose_device("cpu", "fp32")
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def oblique() -> Callable[..., Geometry]:
+    """Makes a grid with axes nearly along left, posterior and superior, turned by some degrees."""
+
+    def make(shape: tuple[int, int, int], spacing: tuple[float, float, float], degrees: Any) -> Geometry:
+        direction = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
+        z, y, x = spacing
+        return Geometry(shape[::-1], (x, y, z), (-31.5, 12.25, 700.0), tuple(map(float, direction.ravel())))
+
+    return make
+
+
+@pytest.fixture
+def save_model(tmp_path: Path) -> Callable[..., ModelBundle]:
+    """Writes a model made of a network, its weights and a plan, and loads it."""
+    from torch import nn
+
+    def save(
+        network: nn.Module,
+        name: str,
+        arguments: dict[str, Any],
+        plan: PreprocessingPlan,
+        labels: LabelSet,
+        patch: tuple[int, int, int] = (32, 32, 32),
+        **options: Any,
+    ) -> ModelBundle:
+        whole = (1.0, 1000.0)
+        bundle = ModelBundle(
+            name="toy",
+            version="1",
+            title="Toy",
+            description="",
+            network=NetworkDescription(name, arguments),
+            channels=("CT",),
+            patch_size=patch,
+            label_set=labels,
+            preprocessing=plan.to_json(),
+            expects=Expectations(
+                "CT", (-1000.0, 1000.0), (whole, whole, whole), (whole, whole, whole), "none"
+            ),
+            training=TrainingRecord("supervised", 0, 0, 0, 0, "none", "2026-01-01", "0.1.0", True),
+            licence="Apache-2.0",
+            inference=InferenceOptions(**options),
+        )
+        return write_bundle(tmp_path / "models" / "toy", bundle, network.state_dict())
+
+    return save
+
+
+@pytest.fixture
+def ball() -> Callable[..., np.ndarray]:
+    """Makes a bool array that is true within a radius of a point, both in mm of a grid."""
+
+    def make(geometry: Geometry, centre: Any, radius: float) -> np.ndarray:
+        index = np.stack(np.meshgrid(*map(np.arange, geometry.size), indexing="ij"), -1)
+        distance = np.linalg.norm(geometry.position(index) - np.asarray(centre), axis=-1)
+        return np.ascontiguousarray(distance.transpose(2, 1, 0) <= radius)
+
+    return make
