@@ -57,11 +57,11 @@ def test_convolutions_begin_xavier_normal_and_transposed_ones_as_torch_makes_the
         if isinstance(module, nn.Conv3d) and module.weight.numel() > 5000:
             volume = math.prod(module.kernel_size)
             deviation = math.sqrt(2 / ((module.in_channels + module.out_channels) * volume))
-            assert float(module.weight.std()) == pytest.approx(deviation, rel=0.05)
-            assert float(module.weight.abs().max()) > 3 * deviation  # normal, not uniform
+            assert module.weight.std().item() == pytest.approx(deviation, rel=0.05)
+            assert module.weight.abs().max().item() > 3 * deviation  # normal, not uniform
         elif isinstance(module, nn.ConvTranspose3d):
             bound = 1 / math.sqrt(module.out_channels * math.prod(module.kernel_size))
-            assert 0.95 * bound < float(module.weight.abs().max()) <= bound
+            assert 0.95 * bound < module.weight.abs().max().item() <= bound
         elif isinstance(module, nn.BatchNorm3d):
             assert (module.weight == 1).all()
             assert (module.bias == 0).all()

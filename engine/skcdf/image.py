@@ -119,6 +119,14 @@ def images_in(folder: Path | str) -> list[Path]:
         return sorted(path for path in folder.iterdir() if is_image_file(path) or is_dicom_folder(path))
 
 
+def check_output_name(path: Path | str) -> None:
+    """Raises `SkcdfError` for a name whose ending is not written: before the work, not after it."""
+    if _ending(Path(path)) not in _WRITERS:
+        raise SkcdfError(
+            f"{path}: this kind of file is not written.", f"Choose one of {', '.join(_WRITERS)}."
+        )
+
+
 def write_label_map(path: Path | str, array: np.ndarray, geometry: Geometry, note: str = "") -> None:
     """Writes a label map, compressed (but for ``.nii``) and atomically.
 
@@ -167,10 +175,8 @@ def _open(path: Path) -> StoredImage:
 def _write(path: Path, array: np.ndarray, geometry: Geometry, note: str, level: int) -> None:
     if array.shape != geometry.shape:
         raise ValueError(f"array of shape {array.shape} on a grid of shape {geometry.shape}")
-    if (ending := _ending(path)) not in _WRITERS:
-        raise SkcdfError(
-            f"{path}: this kind of file is not written.", f"Choose one of {', '.join(_WRITERS)}."
-        )
+    check_output_name(path)
+    ending = _ending(path)
     if _WRITERS[ending] is write_nifti and max(geometry.size) > LONGEST_AXIS:
         raise SkcdfError(
             f"{path}: NIfTI holds at most {LONGEST_AXIS} voxels along an axis, not {max(geometry.size)}.",

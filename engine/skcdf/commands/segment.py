@@ -80,10 +80,7 @@ def run(options: argparse.Namespace) -> int:
     rows: list[OrganStatistics] = []
     failures: list[str] = []
     with cancel_on_interrupt() as cancel:
-        for scan in scans:
-            name = _stem(scan)
-            output = options.output / f"{name}.nii.gz" if many or options.output.is_dir() else options.output
-            picture = options.picture / f"{name}.png" if many and options.picture else options.picture
+        for scan, output, picture in _outputs(options, scans, many):
             try:
                 rows += _segment(scan, output, picture, predictor, cancel)
             except SkcdfError as error:
@@ -99,6 +96,26 @@ def run(options: argparse.Namespace) -> int:
             "The others were segmented; see above.",
         )
     return 0
+
+
+def _outputs(
+    options: argparse.Namespace, scans: list[Path], many: bool
+) -> list[tuple[Path, Path, Path | None]]:
+    """Scan, label map and picture of every run; scans that differ only in their ending keep it."""
+    from ..image import check_output_name
+
+    stems = [_stem(scan) for scan in scans]
+    jobs = []
+    for scan, stem in zip(scans, stems, strict=True):
+        name = stem if stems.count(stem) == 1 else scan.name
+        output, picture = options.output, options.picture
+        if many or output.is_dir():
+            output = output / f"{name}.nii.gz"
+        if picture and many:
+            picture = picture / f"{name}.png"
+        check_output_name(output)
+        jobs.append((scan, output, picture))
+    return jobs
 
 
 def _segment(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
     config = _settings(options, dataset, survey, device)
     model = _train(config, dataset, survey, device, options.run_folder, name)
     if dataset.validation:
-        _validate(model, dataset, device)
+        model = _validate(model, dataset, device)
     print(f"{model.folder}\n{model.notice}")
     return 0
 
@@ -112,6 +111,8 @@ def _settings(
     chosen = _chosen(options)
     if file.exists():
         config = TrainingConfig.from_json(read_json(file, "settings of a run"), str(file))
+        if options.spacing:
+            chosen["preprocessing"] = replace(config.preprocessing, spacing=tuple(options.spacing))
         if replace(config, **chosen) != config:
             raise SkcdfError(
                 f"{file}: the run in this folder has other settings.",
@@ -187,17 +188,18 @@ def _load(dataset: Dataset, config: TrainingConfig, kind: str) -> list[TrainingV
     return volumes
 
 
-def _validate(model: ModelBundle, dataset: Dataset, device: Device) -> None:
-    """Segments the pinned validation cases with the new model and prints the table."""
+def _validate(model: ModelBundle, dataset: Dataset, device: Device) -> ModelBundle:
+    """Segments the pinned validation cases with the new model, prints the table and keeps it in the bundle."""
     from ..image import read_image, read_label_map
     from ..inference import Predictor
-    from ..metrics import evaluate_case
+    from ..metrics import OrganScore, evaluate_case, summarize
+    from ..models import Accuracy, save_bundle
     from ..progress import Progress
     from .console import ConsoleProgress
     from .evaluate import organ_table
 
     predictor, progress = Predictor(model, device), ConsoleProgress()
-    scores: list[Sequence[Any]] = []
+    scores: list[tuple[OrganScore, ...]] = []
     for index, case in enumerate(dataset.validation):
         assert case.label is not None  # what `validation` means
         reference = read_label_map(case.label)
@@ -210,3 +212,18 @@ def _validate(model: ModelBundle, dataset: Dataset, device: Device) -> None:
         )
         progress(Progress("validate", index + 1, len(dataset.validation)))
     print(f"validation, {len(scores)} cases:\n{organ_table(scores)}")
+    protocol = f"the {len(scores)} pinned validation cases of data set {dataset.name}"
+    metrics = tuple(
+        Accuracy(
+            each.organ,
+            "dice",
+            each.dice.mean,
+            each.dice.sd if each.dice.n > 1 else None,
+            each.dice.n,
+            protocol,
+        )
+        for each in summarize(scores)
+        if each.dice.n
+    )
+    assert model.folder is not None  # it was exported
+    return save_bundle(model.folder, replace(model, metrics=metrics), model.load_weights())

@@ -15,12 +15,29 @@ STRIDE = 16
 """The encoder halves its input four times."""
 
 
+class _Convolution(nn.Conv3d):
+    """A 3×3×3 convolution that keeps its size, and keeps clear of a fault of torch's CPU library.
+
+    Over exactly two planes, in bfloat16, oneDNN's weight gradient holds memory that nobody wrote (torch 2.13 on a
+    processor with AVX-512 BF16: NaN or 1e37 now and then). So small a volume is computed in float32 instead.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(channels_in, channels_out, 3, padding=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        if image.shape[2] != 2 or image.device.type != "cpu":
+            return super().forward(image)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(image.float())
+
+
 def _convolutions(count: int, channels_in: int, channels_out: int) -> nn.Sequential:
     """``count`` × [3×3×3 convolution, batch norm, ReLU]."""
     layers: list[nn.Module] = []
     for index in range(count):
         layers += [
-            nn.Conv3d(channels_in if index == 0 else channels_out, channels_out, 3, padding=1),
+            _Convolution(channels_in if index == 0 else channels_out, channels_out),
             nn.BatchNorm3d(channels_out),
             nn.ReLU(inplace=True),
         ]
@@ -109,6 +126,8 @@ class VNet(nn.Module):
 
     def __init__(self, channels: int, classes: int, filters: int = 16, dropout: float = 0.5) -> None:
         super().__init__()
+        if min(channels, classes, filters) < 1:
+            raise ValueError("channels, classes and filters must be at least 1")
         self.encoder = Encoder(channels, filters, dropout)
         self.decoder = Decoder(classes, filters, dropout=dropout)
         initialize_convolutions(self)

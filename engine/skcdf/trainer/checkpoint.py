@@ -87,18 +87,18 @@ def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optim
     state, numbers = _described(path)
     weights: dict[str, Tensor] = {}
     moments: dict[int, dict[str, Any]] = {}
-    with safe_open(path, "pt") as stream:
-        for key in stream.keys():  # noqa: SIM118  (safe_open is no mapping)
-            kind, _, name = key.partition(".")
-            if kind == "network":
-                weights[name] = stream.get_tensor(key)
-            else:
-                index, _, name = name.partition(".")
-                moments.setdefault(int(index), {})[name] = stream.get_tensor(key)
-    for key, value in numbers.items():
-        index, _, name = key.partition(".")
-        moments.setdefault(int(index), {})[name] = value
     try:
+        with safe_open(path, "pt") as stream:
+            for key in stream.keys():  # noqa: SIM118  (safe_open is no mapping)
+                kind, _, name = key.partition(".")
+                if kind == "network":
+                    weights[name] = stream.get_tensor(key)
+                else:
+                    index, _, name = name.partition(".")
+                    moments.setdefault(int(index), {})[name] = stream.get_tensor(key)
+        for key, value in numbers.items():
+            index, _, name = key.partition(".")
+            moments.setdefault(int(index), {})[name] = value
         network.load_state_dict(weights)
         optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
     except (RuntimeError, ValueError, KeyError) as error:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import SkcdfError
 from ..preprocessing import PreprocessingPlan, Shape
+from ..records import FieldError, plain_record, record_from_plain
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,12 @@ class TrainingConfig:
             raise SkcdfError(f"There is no optimizer called {self.optimizer}.", "Take sgd or adamw.")
         if min(self.iterations, self.batch_size, self.filters) < 1:
             raise SkcdfError("Iterations, batch size and filters must be at least 1.", "Give larger numbers.")
+        if self.seed < 0:
+            raise SkcdfError(f"Seed {self.seed} is negative.", "Take 0, 1, 2 …")
 
     def to_json(self) -> dict[str, Any]:
         """For checkpoints and bundles."""
-        return {**asdict(self), "preprocessing": self.preprocessing.to_json()}
+        return plain_record(self)
 
     @classmethod
     def from_json(cls, content: Any, source: str) -> TrainingConfig:
@@ -67,11 +70,8 @@ class TrainingConfig:
             SkcdfError: ``content`` holds no valid settings; the message names ``source``.
         """
         try:
-            values = dict(content)
-            values["preprocessing"] = PreprocessingPlan.from_json(values["preprocessing"], source)
-            z, y, x = values["patch_size"]
-            return cls(**{**values, "patch_size": (int(z), int(y), int(x))})
-        except (KeyError, TypeError, ValueError) as error:
+            return record_from_plain(cls, content, source)
+        except FieldError as error:
             raise SkcdfError(
-                f"{source}: not valid training settings ({error}).", "Start a new run."
+                f"{source}: not valid training settings: {error.field} {error.problem}.", "Start a new run."
             ) from error

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -47,6 +48,11 @@ class TrainingVolume:
     labels: np.ndarray | None
     annotated: np.ndarray
     locations: tuple[np.ndarray, ...] = ()
+
+    @cached_property
+    def darkest(self) -> float:
+        """Lowest intensity: what lies round a volume that is smaller than a patch."""
+        return float(self.image.min())
 
 
 def load_volume(case: Case, label_set: LabelSet, plan: PreprocessingPlan, seed: int) -> TrainingVolume:
@@ -160,7 +166,7 @@ class PatchSampler:
         else:
             volume = self._volumes[int(rng.integers(len(self._volumes)))]
             centre = rng.integers(0, volume.image.shape)
-        image = _patch(volume.image, centre, self._patch_size, float(volume.image.min())).astype(np.float32)
+        image = _patch(volume.image, centre, self._patch_size, volume.darkest).astype(np.float32)
         if volume.labels is None:
             return image, np.zeros(self._patch_size, np.uint8), volume.annotated
         return image, _patch(volume.labels, centre, self._patch_size, 0), volume.annotated
