@@ -178,7 +178,7 @@ class SKCDFSegmenterWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         sentence += "\n" + (_("Found: {organs}.").format(organs=found) if found else _("No organ was found."))
         if notFound:
             sentence += "\n" + _("Not found, no segment: {organs}.").format(organs=notFound)
-        return sentence
+        return sentence + "\n" + imported.segmentationNode.GetDescription()
 
     def _showError(self, error):
         self.ui.resultLabel.text = error.message

@@ -11,13 +11,12 @@ import slicer
 
 from skcdf.errors import SkcdfError
 from skcdf.image import read_image
-from skcdf.labels import LabelSet
+from skcdf.models import find_model
 
 from .EngineProcess import EngineProcess
 from .LabelMapImport import ImportedLabelMap, segmentationFromLabelMap
 from .VolumeImage import writeVolume
 
-# Model and label set of the same name: the model that ships knows the organs of this label set.
 SHIPPED_MODEL = "phantom13"
 
 
@@ -124,8 +123,10 @@ def _import(labelMap: Path, volumeID: str) -> SegmentationOutcome:
     try:
         if volumeNode is None:
             raise SkcdfError("The volume was closed while it was segmented.", "Load it and segment it again.")
-        name = f"{volumeNode.GetName()} segmentation ({SHIPPED_MODEL})"
-        labelSet = LabelSet.load(SHIPPED_MODEL)
-        return SegmentationOutcome(segmentationFromLabelMap(read_image(labelMap), labelSet, volumeNode, name))
+        model = find_model(SHIPPED_MODEL)
+        name = f"{volumeNode.GetName()} segmentation ({model.name})"
+        imported = segmentationFromLabelMap(read_image(labelMap), model.label_set, volumeNode, name)
+        imported.segmentationNode.SetDescription(f"{model.name} {model.version}. {model.notice}")
+        return SegmentationOutcome(imported)
     except SkcdfError as error:
         return SegmentationOutcome(error=error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from skcdf.cases import Case
 from skcdf.geometry import AxisOrder, Geometry
+from skcdf.image import Image, write_image, write_label_map
 from skcdf.labels import LabelSet
 from skcdf.models import Expectations, InferenceOptions, ModelBundle, NetworkDescription, TrainingRecord
 from skcdf.models import save_bundle as write_bundle
@@ -113,3 +115,29 @@ def ball() -> Callable[..., np.ndarray]:
         return np.ascontiguousarray(distance.transpose(2, 1, 0) <= radius)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def toy_case() -> Callable[..., Case]:
+    """Writes a scan of 40 × 36 × 44 voxels of 2 mm, in which every organ has its own intensity, and its labels."""
+
+    def write(
+        folder: Path,
+        seed: int,
+        labels: np.ndarray | None = None,
+        annotated: Sequence[str] = ("spleen", "right_kidney", "left_kidney"),
+    ) -> Case:
+        rng, shape = np.random.default_rng(seed), (40, 36, 44)
+        geometry = Geometry(shape[::-1], (2.0, 2.0, 2.0))
+        if labels is None:
+            labels = np.zeros(shape, np.uint8)
+            for value, x in ((1, 22), (2, 8), (3, 34)):
+                z, y = rng.integers(12, 24, 2)
+                labels[z - 5 : z + 5, y - 5 : y + 5, x - 5 : x + 5] = value
+        scan = np.choose(labels, (-100, 100, 250, 320)) + rng.normal(0, 10, shape)
+        image, label = folder / f"scan{seed}.nii.gz", folder / f"label{seed}.nii.gz"
+        write_image(image, Image(scan.astype(np.int16), geometry))
+        write_label_map(label, labels, geometry)
+        return Case(f"case{seed}", image, label, frozenset(annotated), f"subject{seed}")
+
+    return write

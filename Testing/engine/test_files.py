@@ -20,8 +20,30 @@ from skcdf.files import atomic_write, read_json, replace, sha256, write_json, wr
 PACKAGE = Path(skcdf.__file__).parent
 POSIX_ONLY_MODULES = {"fcntl", "resource", "pwd", "grp", "termios", "pty", "posix", "multiprocessing"}
 POSIX_ONLY_CALLS = {
-    "os": {"fork", "forkpty", "kill", "killpg", "setsid", "getuid", "geteuid", "wait", "waitpid", "nice", "mkfifo"},
-    "signal": {"SIGKILL", "SIGTERM", "SIGALRM", "SIGHUP", "SIGUSR1", "SIGUSR2", "alarm", "setitimer", "pthread_kill"},
+    "os": {
+        "fork",
+        "forkpty",
+        "kill",
+        "killpg",
+        "setsid",
+        "getuid",
+        "geteuid",
+        "wait",
+        "waitpid",
+        "nice",
+        "mkfifo",
+    },
+    "signal": {
+        "SIGKILL",
+        "SIGTERM",
+        "SIGALRM",
+        "SIGHUP",
+        "SIGUSR1",
+        "SIGUSR2",
+        "alarm",
+        "setitimer",
+        "pthread_kill",
+    },
 }
 
 
@@ -83,10 +105,10 @@ def test_what_is_no_json_is_not_written(tmp_path):
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path):
-    with pytest.raises(SkcdfError, match=r"a\.txt: cannot be written \(No space left.*disk space"):
-        with atomic_write(tmp_path / "a.txt") as temporary:
-            temporary.write_text("half")
-            raise OSError(28, "No space left on device")
+    told = pytest.raises(SkcdfError, match=r"a\.txt: cannot be written \(No space left.*disk space")
+    with told, atomic_write(tmp_path / "a.txt") as temporary:
+        temporary.write_text("half")
+        raise OSError(28, "No space left on device")
     assert contents(tmp_path) == {}
 
 
@@ -195,7 +217,9 @@ def test_the_scan_for_posix_only_code_finds_it():
     assert set(posix_only(ast.parse(code))) == found
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
 def test_only_files_knows_what_one_platform_can_do(path):
     if path != PACKAGE / "files.py":
         assert posix_only(ast.parse(path.read_text("utf-8"))) == []

@@ -20,8 +20,10 @@ LAYERS = (
         *("stored_image", "nifti", "nrrd", "metaimage", "dicom", "image", "weights", "model_parts"),
         *("phantom_shapes", "phantom_body", "phantom_anatomy"),
     },
-    {"cases", "case_record", "pool", "datasets", "models", "check", "phantom"}
-    | {"preprocessing", "networks", "losses", "metrics"},
+    {
+        *("cases", "case_record", "pool", "datasets", "models", "check", "phantom"),
+        *("preprocessing", "networks", "losses", "metrics", "survey"),
+    },
     {"methods"},
     {"inference", "trainer"},
     set(),  # any module that is not named here: plans, pictures, tables
@@ -73,7 +75,8 @@ def imported_rooms(path: Path) -> set[str]:
             base = package[: len(package) - node.level + 1]
             module = (*base, *(node.module.split(".") if node.module else ()))
             found |= {module[1]} if len(module) > 1 else {name.name for name in node.names}
-    return found - {room(path)}
+    modules = {room(each) for each in PACKAGE.rglob("*.py")} - {"__init__"}
+    return (found & modules) - {room(path)}
 
 
 sources = pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A segmentation lies where the organ lies in the patient, on the scan's own grid, and memory running out is survived."""
+"""A segmentation lies where the organ lies in the patient, on the scan's own grid; little memory is enough."""
 
 from __future__ import annotations
 
@@ -30,9 +30,7 @@ PLAIN = PreprocessingPlan(Intensity("window", -200, 300, 0, 100), spacing=(2.0, 
 ONE_ORGAN = LabelSet.from_names("one", ["organ"])
 angles = st.floats(-25, 25)
 spacings = st.floats(1.5, 4.5)
-in_turn = settings(
-    max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+in_turn = settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 class Threshold(nn.Module):
@@ -248,7 +246,7 @@ def test_when_nothing_helps_the_user_is_told(on_gpu, rungs, make_predictor, scan
 def test_a_failure_that_is_not_memory_is_not_hidden(make_predictor, scan):
     Short.failures = (RuntimeError("shape mismatch"),)
     predictor = make_predictor(network="short")
-    with pytest.raises(RuntimeError, match="^shape mismatch$"):
+    with pytest.raises(RuntimeError, match=r"^shape mismatch$"):
         predictor.segment(scan()[0])
 
 
@@ -259,7 +257,9 @@ def test_weights_of_another_network_are_refused_by_name(save_model, device):
         Predictor(bundle, device)
 
 
-@pytest.mark.parametrize(("name", "arguments"), [("unet", {}), ("vnet", {"depth": 9}), ("vnet", {"filters": 0})])
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("unet", {}), ("vnet", {"depth": 9}), ("vnet", {"filters": 0})]
+)
 def test_a_network_that_cannot_be_built_is_refused(name, arguments, save_model, device):
     bundle = save_model(Threshold(), name, arguments, PLAN, ONE_ORGAN)
     with pytest.raises(SkcdfError, match="network"):

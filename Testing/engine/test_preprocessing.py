@@ -27,9 +27,7 @@ PLANS = [
 ]
 angles = st.floats(-25, 25)
 spacings = st.floats(0.7, 5)
-in_turn = settings(
-    max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+in_turn = settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
@@ -56,9 +54,7 @@ def test_a_blob_stays_where_it_is_in_the_patient(degrees, spacing, axis_order, o
     placement = PLAN.placement(Image((1000 * blob / blob.max() - 500.001).astype(np.float32), geometry))
     resampled = PLAN.resample(Image(blob, geometry), placement)
     before = weighted_centroid(np.where(blob > blob.max() / 50, blob, 0), geometry)
-    after = weighted_centroid(
-        np.where(resampled > blob.max() / 50, resampled, 0), placement.model_geometry
-    )
+    after = weighted_centroid(np.where(resampled > blob.max() / 50, resampled, 0), placement.model_geometry)
     assert resampled.shape == placement.model_geometry.shape
     assert np.abs(after - before).max() < 0.5 * min(PLAN.spacing)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -40,7 +41,9 @@ def copy(patches: Tensor) -> Tensor:
 
 def tilted(patches: Tensor) -> Tensor:
     """A network whose scores depend on the place in the window, as real ones' do at its border."""
-    ramp = torch.linspace(0.1, 1.0, patches.shape[-1]) * torch.linspace(1, 3, patches.shape[-3])[:, None, None]
+    ramp = (
+        torch.linspace(0.1, 1.0, patches.shape[-1]) * torch.linspace(1, 3, patches.shape[-3])[:, None, None]
+    )
     return torch.cat([patches * (index + ramp) for index in range(CLASSES)], 1)
 
 
@@ -50,7 +53,9 @@ def label_volume(shape: tuple[int, int, int], seed: int = 0) -> np.ndarray:
     return volume
 
 
-def collect(window: SlidingWindow, volume: np.ndarray, predict: Callable[[Tensor], Tensor], **options) -> Tensor:
+def collect(
+    window: SlidingWindow, volume: np.ndarray, predict: Callable[[Tensor], Tensor], **options
+) -> Tensor:
     """Scores ``(class, z, y, x)`` of the whole volume; fails unless every row comes once and in order."""
     slabs, following = [], 0
     for z, scores in window.scan(volume, predict, **options):
@@ -83,7 +88,9 @@ def reference(window: SlidingWindow, volume: np.ndarray, occupied: np.ndarray | 
             for x in starts[2]:
                 box = tuple(slice(a, a + n) for a, n in zip((z, y, x), window.window, strict=True))
                 if kept is None or kept[box].any():
-                    sums[(slice(None), *box)] += tilted(torch.from_numpy(image[box])[None, None])[0].numpy() * weights
+                    sums[(slice(None), *box)] += (
+                        tilted(torch.from_numpy(image[box])[None, None])[0].numpy() * weights
+                    )
                     totals[box] += weights
     sums[0][totals == 0] = 1
     scores = sums / np.where(totals == 0, 1, totals)
@@ -151,7 +158,7 @@ def test_windows_cover_every_voxel_and_stay_inside(length, side, overlap):
     assert starts == sorted(set(starts))
     assert starts[0] == 0
     assert starts[-1] == max(0, length - side)
-    assert all(following - start <= side for start, following in zip(starts, starts[1:], strict=False))
+    assert all(following - start <= side for start, following in itertools.pairwise(starts))
 
 
 def test_neighbours_overlap_by_at_least_what_was_asked():
@@ -227,7 +234,13 @@ def test_a_cancelled_scan_stops_before_the_next_window(allowed):
     if allowed == 0:
         token.cancel()
     with pytest.raises(Cancelled):
-        collect(SlidingWindow((16, 16, 16), CLASSES), label_volume((40, 40, 40)), predict, progress=stop, cancel=token)
+        collect(
+            SlidingWindow((16, 16, 16), CLASSES),
+            label_volume((40, 40, 40)),
+            predict,
+            progress=stop,
+            cancel=token,
+        )
     assert len(calls) == allowed
 
 
@@ -245,9 +258,9 @@ def label_in_slabs(scores: Tensor, target: tuple[int, int, int], cuts: list[int]
     labels = np.full(target, 255, np.uint8)
     edges = [round(index * target[1] / tiles) for index in range(tiles + 1)]
     slabs = sorted({0, shape[0], *(cut % shape[0] for cut in cuts)})
-    for rows in zip(edges[:-1], edges[1:], strict=True):
+    for rows in itertools.pairwise(edges):
         labeller = RowLabeller(shape, target, rows)
-        for z, stop in zip(slabs[:-1], slabs[1:], strict=True):
+        for z, stop in itertools.pairwise(slabs):
             labeller.label(z, scores[:, z:stop, slice(*labeller.needed_rows)], labels)
     return labels
 

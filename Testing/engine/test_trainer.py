@@ -7,7 +7,6 @@ import os
 import random
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,23 +17,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from scipy import ndimage
 
 import skcdf
 from skcdf.cases import Case
 from skcdf.device import Device, choose_device
 from skcdf.errors import Cancelled, SkcdfError
-from skcdf.geometry import Geometry
-from skcdf.image import Image, write_image, write_label_map
 from skcdf.labels import LabelSet
 from skcdf.methods import METHODS
 from skcdf.methods.supervised import Supervised
 from skcdf.preprocessing import Intensity, PreprocessingPlan
 from skcdf.progress import CancelToken, Progress
-from skcdf.trainer import Trainer, TrainingConfig, load_volume
+from skcdf.trainer import Trainer, TrainingConfig, TrainingVolume, load_volume
 from skcdf.trainer import trainer as trainer_module
 from skcdf.trainer.checkpoint import read_state
-from skcdf.trainer.data import PatchSampler, prefetch
 from skcdf.trainer.schedule import build_optimizer, set_learning_rate
 
 LABELS = LabelSet.from_names("toy", ["spleen", "right_kidney", "left_kidney"])
@@ -42,34 +37,28 @@ PLAN = PreprocessingPlan(Intensity("window", -200, 400, 0, 100), spacing=(2.0, 2
 CONFIG = TrainingConfig(
     PLAN, patch_size=(32, 32, 32), filters=2, iterations=12, learning_rate=0.05, mirror=True, seed=3
 )
-SHAPE = (40, 36, 44)
-FP32 = choose_device("cpu", "fp32")
 
 
-def make_case(folder: Path, seed: int, labels: np.ndarray | None = None, annotated=LABELS.names) -> Case:
-    """Writes a scan in which every organ has its own intensity, and its label map."""
-    rng = np.random.default_rng(seed)
-    geometry = Geometry(SHAPE[::-1], (2.0, 2.0, 2.0))
-    if labels is None:
-        labels = np.zeros(SHAPE, np.uint8)
-        for value, x in ((1, 22), (2, 8), (3, 34)):
-            z, y = rng.integers(12, 24, 2)
-            labels[z - 5 : z + 5, y - 5 : y + 5, x - 5 : x + 5] = value
-    scan = np.choose(labels, (-100, 100, 250, 320)) + rng.normal(0, 10, SHAPE)
-    image, label = folder / f"scan{seed}.nii.gz", folder / f"label{seed}.nii.gz"
-    write_image(image, Image(scan.astype(np.int16), geometry))
-    write_label_map(label, labels, geometry)
-    return Case(f"case{seed}", image, label, frozenset(annotated), f"subject{seed}")
-
-
-def load(case: Case):
-    return load_volume(case, LABELS, PLAN, seed=0)
+def load_all(folder: Path) -> list[TrainingVolume]:
+    """The volumes of the cases in a folder."""
+    organs = frozenset(LABELS.names)
+    pairs = [(folder / f"scan{seed}.nii.gz", folder / f"label{seed}.nii.gz") for seed in range(2)]
+    cases = [Case(image.name, image, label, organs, image.name) for image, label in pairs]
+    return [load_volume(case, LABELS, PLAN, seed=0) for case in cases]
 
 
 @pytest.fixture(scope="module")
-def volumes(tmp_path_factory):
+def folder(tmp_path_factory, toy_case) -> Path:
+    """Two cases on disk."""
     folder = tmp_path_factory.mktemp("cases")
-    return [load(make_case(folder, seed)) for seed in range(2)]
+    for seed in range(2):
+        toy_case(folder, seed)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def volumes(folder):
+    return load_all(folder)
 
 
 @pytest.fixture
@@ -136,28 +125,27 @@ def test_a_stopped_training_goes_on_to_the_same_bits(stops, optimizer, make_trai
     assert_same_outcome(resumed, whole)
 
 
-def train_saving_always(folder: Path) -> None:
+def train_saving_always(folder: Path, run_folder: Path) -> None:
     """What the killed child does: trains, writing a checkpoint after every iteration, and says how far it is."""
     torch.set_num_threads(1)
     trainer_module.CHECKPOINT_SECONDS = -1.0
-    volumes = [load(make_case(folder, seed)) for seed in range(2)]
 
     def tell(report: Progress) -> None:
         print(report.done, flush=True)
 
     config = replace(CONFIG, iterations=1000)
-    Trainer(config, LABELS, volumes, (), folder / "run", FP32, progress=tell).run()
+    fp32 = choose_device("cpu", "fp32")
+    Trainer(config, LABELS, load_all(folder), (), run_folder, fp32, progress=tell).run()
 
 
-def test_a_killed_training_goes_on_to_the_same_bits(make_trainer, tmp_path):
+def test_a_killed_training_goes_on_to_the_same_bits(make_trainer, folder, tmp_path):
     code = (
         "import pathlib, runpy, sys; "
-        "runpy.run_path(sys.argv[1])['train_saving_always'](pathlib.Path(sys.argv[2]))"
+        "runpy.run_path(sys.argv[1])['train_saving_always'](*map(pathlib.Path, sys.argv[2:]))"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(skcdf.__file__).parents[1])}
-    child = subprocess.Popen(
-        [sys.executable, "-c", code, __file__, str(tmp_path)], stdout=subprocess.PIPE, env=environment
-    )
+    command = [sys.executable, "-c", code, __file__, str(folder), str(tmp_path / "run")]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
     for line in child.stdout:
         if int(line) == 5:
             break
@@ -201,7 +189,13 @@ def test_progress_counts_every_iteration_and_shows_the_loss(make_trainer, monkey
 
 
 @pytest.mark.parametrize(
-    "change", [{"learning_rate": 0.02}, {"seed": 4}, {"filters": 3}, {"preprocessing": replace(PLAN, spacing=(2, 2, 3))}]
+    "change",
+    [
+        {"learning_rate": 0.02},
+        {"seed": 4},
+        {"filters": 3},
+        {"preprocessing": replace(PLAN, spacing=(2, 2, 3))},
+    ],
 )
 def test_other_settings_in_the_same_folder_are_refused(change, make_trainer):
     make_trainer(replace(CONFIG, iterations=2)).run()
@@ -321,9 +315,9 @@ def test_a_method_that_needs_unlabelled_scans_says_so(watching, volumes, device,
         Trainer(replace(CONFIG, method="watching"), LABELS, volumes, (), tmp_path, device)
 
 
-def test_a_side_that_was_not_annotated_stays_unknown_when_mirrored(watching, device, tmp_path):
-    case = make_case(tmp_path, 0, annotated=("spleen", "left_kidney"))
-    volume = load(case)
+def test_a_side_that_was_not_annotated_stays_unknown_when_mirrored(watching, toy_case, device, tmp_path):
+    case = toy_case(tmp_path, 0, annotated=("spleen", "left_kidney"))
+    volume = load_volume(case, LABELS, PLAN, seed=0)
     config = replace(CONFIG, method="watching", augment=False, iterations=10)
     Trainer(config, LABELS, [volume], [volume], tmp_path / "run", device).run()
     known = {tuple(row) for batch, _ in watching for row in batch.annotated.tolist()}
@@ -336,125 +330,6 @@ def test_a_side_that_was_not_annotated_stays_unknown_when_mirrored(watching, dev
 def test_an_unknown_method_is_refused(volumes, device, tmp_path):
     with pytest.raises(SkcdfError, match=r"no training method called magic.*supervised"):
         Trainer(replace(CONFIG, method="magic"), LABELS, volumes, (), tmp_path, device)
-
-
-def test_draws_depend_on_seed_iteration_and_slot_alone(volumes):
-    def sampler(batch_size: int, seed: int = 1, stream: int = 0) -> PatchSampler:
-        return PatchSampler(volumes, (32, 32, 32), batch_size, 0.5, seed, stream)
-
-    forwards = [sampler(2).draw(iteration) for iteration in range(4)]
-    backwards = [sampler(2).draw(iteration) for iteration in (3, 2, 1, 0)][::-1]
-    wide = [sampler(3).draw(iteration) for iteration in range(4)]
-    for one, two, three in zip(forwards, backwards, wide, strict=True):
-        assert torch.equal(one.images, two.images)
-        assert torch.equal(one.labels, two.labels)
-        assert torch.equal(one.images, three.images[:2])
-    for other in (sampler(2, seed=2), sampler(2, stream=1)):
-        assert not torch.equal(other.draw(0).images, forwards[0].images)
-
-
-@pytest.mark.parametrize(("start", "stop"), [(0, 9), (3, 5), (7, 7), (0, 1)])
-def test_working_ahead_gives_the_same_patches_in_order(start, stop, volumes):
-    sampler = PatchSampler(volumes, (32, 32, 32), 1, 0.5, seed=0)
-    drawn = list(prefetch([sampler, sampler], start, stop))
-    assert len(drawn) == stop - start
-    for iteration, patches in enumerate(drawn, start):
-        assert all(torch.equal(each.images, sampler.draw(iteration).images) for each in patches)
-
-
-def test_working_ahead_ends_its_thread_and_passes_failures_on(volumes):
-    class Failing(PatchSampler):
-        def draw(self, iteration):
-            if iteration == 2:
-                raise SkcdfError("the disk is gone")
-            return super().draw(iteration)
-
-    before = threading.active_count()
-    ahead = prefetch([Failing(volumes, (32, 32, 32), 1, 0.5, seed=0)], 0, 9)
-    next(ahead), next(ahead)
-    with pytest.raises(SkcdfError, match="the disk is gone"):
-        next(ahead)
-    left_alone = prefetch([PatchSampler(volumes, (32, 32, 32), 1, 0.5, seed=0)], 0, 9)
-    next(left_alone)
-    left_alone.close()
-    assert threading.active_count() == before
-
-
-def test_a_rare_organ_is_seen_as_often_as_a_common_one(tmp_path):
-    labels = np.zeros(SHAPE, np.uint8)
-    labels[5:30, 5:30, 5:22] = 1
-    labels[36:38, 33, 40:43] = 2  # 6 voxels in a corner
-    volume = load(make_case(tmp_path, 0, labels))
-
-    def share(foreground_fraction: float) -> float:
-        config = ([volume], (16, 16, 16), 1, foreground_fraction, 0)
-        sampler = PatchSampler(*config)
-        return np.mean([bool((sampler.draw(i).labels == 2).any()) for i in range(300)])
-
-    assert 0.4 < share(1.0) < 0.65
-    assert 0.2 < share(0.5) < 0.45
-    assert share(0.0) < 0.2
-
-
-def test_an_organ_is_drawn_from_every_case_that_has_it(tmp_path):
-    empty = np.zeros(SHAPE, np.uint8)
-    first, second = empty.copy(), empty.copy()
-    first[4:8, 4:8, 4:8], second[30:34, 28:32, 36:40] = 1, 2
-    cases = [make_case(tmp_path, seed, labels) for seed, labels in enumerate((first, second, empty))]
-    sampler = PatchSampler([load(case) for case in cases], (16, 16, 16), 1, 1.0, 0)
-    seen = [tuple(sampler.draw(i).labels.unique().tolist()) for i in range(60)]
-    assert set(seen) == {(0, 1), (0, 2)}
-    assert 15 < seen.count((0, 1)) < 45
-
-
-def test_a_scan_smaller_than_the_patch_lies_in_its_middle(tmp_path):
-    volume = load(make_case(tmp_path, 0))
-    patches = PatchSampler([volume], (64, 32, 48), 1, 0.5, 0).draw(0)
-    assert patches.images.shape == (1, 1, 64, 32, 48)
-    assert torch.equal(
-        patches.images[0, 0, :12].unique(), torch.tensor([float(volume.image.min())])
-    )
-    assert not patches.labels[0, :12].any()
-    assert not patches.labels[0, 52:].any()
-    assert patches.images[0, 0, 12:52, :, 2:46].std() > 0.1
-
-
-def test_an_organ_that_was_not_annotated_is_unknown(tmp_path):
-    volume = load(make_case(tmp_path, 0, annotated=("spleen",)))
-    assert volume.annotated.tolist() == [True, True, False, False]
-    assert set(np.unique(volume.labels)) == {0, 1}
-    assert [len(found) > 0 for found in volume.locations] == [True, True, False, False]
-
-
-def test_a_case_without_a_label_map_has_no_labels(tmp_path, volumes):
-    volume = load(replace(make_case(tmp_path, 0), label=None, annotated=frozenset()))
-    assert volume.labels is None
-    assert volume.image.shape == volumes[0].image.shape
-    patches = PatchSampler([volume], (32, 32, 32), 2, 0.0, 0).draw(0)
-    assert not patches.labels.any()
-
-
-def test_locations_lie_in_their_organ_and_spread_over_all_of_it(volumes):
-    volume = volumes[0]
-    for value, voxels in enumerate(volume.locations):
-        assert (volume.labels[tuple(voxels.T)] == value).all()
-        assert len(np.unique(voxels, axis=0)) == len(voxels) == min(2000, (volume.labels == value).sum())
-    middle = volume.locations[0].mean(0)
-    assert middle == pytest.approx(ndimage.center_of_mass(volume.labels == 0), abs=1.5)
-
-
-def test_labels_off_the_scans_grid_are_refused(tmp_path):
-    case = make_case(tmp_path, 0)
-    write_label_map(case.label, np.zeros(SHAPE, np.uint8), Geometry(SHAPE[::-1], (2.0, 2.0, 2.5)))
-    with pytest.raises(SkcdfError, match=r"label0\.nii\.gz: .* grid of .*scan0\.nii\.gz"):
-        load(case)
-
-
-def test_labels_outside_the_label_set_are_refused(tmp_path):
-    case = make_case(tmp_path, 0)
-    write_label_map(case.label, np.full(SHAPE, 9, np.uint8), Geometry(SHAPE[::-1], (2.0, 2.0, 2.0)))
-    with pytest.raises(SkcdfError, match=r"label0\.nii\.gz: label 9 is not in the label set toy"):
-        load(case)
 
 
 def test_the_learning_rate_falls_polynomially():
@@ -481,7 +356,13 @@ def test_wrong_settings_are_refused(field, value):
 
 @pytest.mark.parametrize(
     "change",
-    [{"patch_size": (32, 32, 40)}, {"patch_size": (0, 32, 32)}, {"optimizer": "adam"}, {"iterations": 0}, {"seed": -1}],
+    [
+        {"patch_size": (32, 32, 40)},
+        {"patch_size": (0, 32, 32)},
+        {"optimizer": "adam"},
+        {"iterations": 0},
+        {"seed": -1},
+    ],
 )
 def test_settings_that_cannot_work_are_refused(change):
     with pytest.raises(SkcdfError):

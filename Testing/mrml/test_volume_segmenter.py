@@ -11,6 +11,8 @@ import scans
 from child_process import PYTHON, PlainChildProcess, installEngine
 
 from skcdf.errors import SkcdfError
+from skcdf.labels import LabelSet
+from skcdf.phantom import make_phantom
 from SKCDFSegmenterLib.EngineProcess import EngineProcess
 from SKCDFSegmenterLib.VolumeSegmenter import VolumeSegmenter
 
@@ -65,7 +67,22 @@ def test_the_result_lies_on_the_volume_under_its_transform(slicer, brightVolume,
     centre = scans.segmentCentre(slicer, imported.segmentationNode, label.name)
     assert np.linalg.norm(centre - truth) < 1.5
     assert imported.segmentationNode.GetName() == "CT segmentation (phantom13)"
+    assert "results on real scans mean nothing" in imported.segmentationNode.GetDescription()
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_the_real_engine_finds_the_liver_where_it_is(slicer, makeVolume, tmp_path):
+    scan, labels = make_phantom(11, shape=(64, 90, 100), spacing=(4, 4, 4), cut_off_share=0)
+    oblique = scans.ijkToRASMatrix(angles=(11, -23, 7), spacing=(4, 4, 4))
+    volume = makeVolume(scan.array.shape, oblique, TABLE)
+    slicer.util.updateVolumeFromArray(volume, scan.array)
+    segmenter = VolumeSegmenter(EngineProcess(PYTHON, PlainChildProcess()), tmp_path)
+    imported = segmenter.segment(volume)
+    liver = imported.segmentationNode.GetSegmentation().GetSegment("liver")
+    assert liver is not None
+    z, y, x = np.argwhere(labels.array == LabelSet.load("phantom13").value_of("liver")).mean(0)
+    truth = (TABLE @ oblique @ [x, y, z, 1])[:3]
+    assert np.linalg.norm(scans.segmentCentre(slicer, imported.segmentationNode, "liver") - truth) < 15
 
 
 def test_start_returns_at_once_and_reports_progress(brightVolume, makeSegmenter):
