@@ -61,14 +61,33 @@ def soft_dice_loss(probabilities: Tensor, target: Tensor, annotated: Tensor | No
     return 1 - dice[seen].mean() if bool(seen.any()) else probabilities.sum() * 0
 
 
-def cross_entropy_and_dice(logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:
-    """ℓ(z, y) of `docs/methods.md` §4: mean voxel cross-entropy plus soft Dice, in float32.
+def cross_entropy(log_probabilities: Tensor, target: Tensor, gamma: float = 1.0) -> Tensor:
+    """Σ_k Σ_{v: y_v = k} CE_v / (n_k^(1−γ) M^γ), with n_k voxels of class k among M in all (`docs/methods.md` §4).
+
+    Args:
+        log_probabilities: ``(batch, class, z, y, x)``.
+        target: class values ``(batch, z, y, x)``.
+        gamma: 1 is the mean over voxels, 0 the sum of the classes' own means.
+    """
+    target = target.long()
+    if gamma == 1.0:
+        return F.nll_loss(log_probabilities, target)
+    counts = torch.bincount(target.flatten(), minlength=log_probabilities.shape[1]).clamp_min(1)
+    weights = counts.to(log_probabilities.dtype) ** (gamma - 1) * float(target.numel()) ** -gamma
+    return F.nll_loss(log_probabilities, target, weights, reduction="sum")
+
+
+def cross_entropy_and_dice(
+    logits: Tensor, target: Tensor, annotated: Tensor | None = None, gamma: float = 1.0
+) -> Tensor:
+    """ℓ(z, y) of `docs/methods.md` §4: voxel cross-entropy plus soft Dice, in float32.
 
     Args:
         logits: ``(batch, class, z, y, x)``.
         target: class values ``(batch, z, y, x)``; classes not annotated do not occur.
         annotated: bool ``(batch, class)``, column 0 true; ``None``: everything was annotated.
+        gamma: balance of the cross-entropy between classes; 1: none.
     """
     log_probabilities = marginal_log_probabilities(logits, annotated)
-    entropy = F.nll_loss(log_probabilities, target.long())
+    entropy = cross_entropy(log_probabilities, target, gamma)
     return entropy + soft_dice_loss(log_probabilities.exp(), target, annotated)
