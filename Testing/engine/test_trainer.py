@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import random
@@ -109,6 +110,7 @@ def test_the_loss_falls_and_the_organs_are_learnt(make_trainer):
 )
 def test_a_stopped_training_goes_on_to_the_same_bits(stops, optimizer, make_trainer, monkeypatch):
     monkeypatch.setattr(trainer_module, "HISTORY_STEP", 4)
+    monkeypatch.setitem(METHODS, "supervised", functools.partial(Supervised, dropout=0.5))
     config = replace(CONFIG, optimizer=optimizer, learning_rate=0.01, iterations=8)
     whole = make_trainer(config, "whole")
     whole.run()

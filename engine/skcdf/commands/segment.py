@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SUMMARY = "Segment a scan, or every scan in a folder, on the scan's own grid."
 EXAMPLE = """examples:
   skcdf segment ct.nii.gz organs.nii.gz --picture organs.png --statistics organs.csv
-  skcdf segment dicom_folder/ organs.seg.nrrd --model my_run/model
+  skcdf segment dicom_folder/ organs.nrrd --model my_run/model
   skcdf segment scans/ results/"""
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 
