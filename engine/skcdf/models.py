@@ -57,6 +57,7 @@ __all__ = [
     "NetworkDescription",
     "TrainingRecord",
     "WeightsRecord",
+    "check_name",
     "default_model",
     "describe",
     "find_model",
@@ -65,6 +66,12 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
+
+
+def check_name(name: str) -> None:
+    """Raises `SkcdfError` unless ``name`` can be a model's name: it is a folder's on every platform."""
+    named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name)
+    require(bool(named), "name", f"must be letters, digits, '.', '_' and '-', is {name!r}")
 
 
 @dataclass(frozen=True)
@@ -112,8 +119,7 @@ class ModelBundle:
     folder: Path | None = field(default=None, compare=False, metadata=NOT_STORED)
 
     def __post_init__(self) -> None:
-        named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name)
-        require(bool(named), "name", f"must be letters, digits, '.', '_' and '-', is {self.name!r}")
+        check_name(self.name)
         for name in ("version", "title", "licence", "channels"):
             require(bool(getattr(self, name)), name, "must not be empty")
         fits = all(side > 0 and side % PATCH_MULTIPLE == 0 for side in self.patch_size)

@@ -16,6 +16,7 @@ from .labels import LabelSet
 
 CT_WINDOW = (-160.0, 240.0)
 PANEL_HEIGHT = 420
+PANEL_WIDTH = 640
 OPACITY = 0.45
 MARGIN = 12
 _INK, _PAPER, _QUIET = (235, 235, 235), (18, 20, 24), (150, 155, 165)
@@ -47,6 +48,7 @@ def write_picture(
     spacing = order.apply_to_geometry(scan.geometry).array_spacing
     array, labels = order.apply(scan.array), order.apply(label_map)
     low, high = CT_WINDOW if array.min() < -200 else tuple(np.percentile(array, (1, 99.5)))
+    high = max(high, low + 1)  # a scan of one intensity
     panels = [
         _panel(Pillow, array, labels, label_set, spacing, axis, (float(low), float(high)))
         for axis in range(3)
@@ -91,8 +93,11 @@ def _panel(
     rows, columns = (spacing[a] for a in range(3) if a != axis)
     if axis != 0:
         gray, plane = gray[::-1], plane[::-1]  # rows run from inferior to superior
-    height = PANEL_HEIGHT
-    width = max(1, round(height * plane.shape[1] * columns / (plane.shape[0] * rows)))
+    scale = min(PANEL_HEIGHT / (plane.shape[0] * rows), PANEL_WIDTH / (plane.shape[1] * columns))
+    height, width = (
+        max(1, round(plane.shape[0] * rows * scale)),
+        max(1, round(plane.shape[1] * columns * scale)),
+    )
     backdrop = pillow.fromarray(np.round(gray * 255).astype(np.uint8)).resize((width, height), pillow.BICUBIC)
     zoom = (height / plane.shape[0], width / plane.shape[1])
     plane = ndimage.zoom(plane, zoom, order=0, grid_mode=True, mode="nearest")

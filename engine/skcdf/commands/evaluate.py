@@ -105,7 +105,12 @@ def _pairs(prediction: Path, reference: Path) -> list[tuple[Path, Path]]:
             f"{reference}: has no {lacking[0]} (and {len(lacking) - 1} more are missing).",
             "Every prediction needs a reference of the same name.",
         )
-    print(f"{len(files)} cases", file=sys.stderr)
+    predicted = {path.name for path in files}
+    left_out = sorted(
+        path.name for path in reference.iterdir() if is_image_file(path) and path.name not in predicted
+    )
+    if left_out:
+        print(f"warning: {len(left_out)} references have no prediction, {left_out[0]} first", file=sys.stderr)
     return [(path, reference / path.name) for path in files]
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..errors import SkcdfError
+
+SCAN_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 SUMMARY = "Make synthetic abdominal CT scans with exact labels: a labelled pool, or one scan."
 EXAMPLE = """examples:
   skcdf phantom pool/ --labelled 4 --unlabelled 8 --validation 2
@@ -48,13 +51,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Makes phantoms; see `SUMMARY`."""
-    from ..image import write_image, write_label_map
+    is_scan = options.labels is not None or options.output.name.lower().endswith(SCAN_ENDINGS)
+    return _make_scan(options) if is_scan else _make_pool(options)
+
+
+def _make_scan(options: argparse.Namespace) -> int:
+    from ..image import check_output_name, write_image, write_label_map
     from ..phantom import make_phantom
 
-    shape, spacing = tuple(options.shape), tuple(options.spacing)
-    if options.output.suffix in ("", "."):
-        return _make_pool(options)
-    scan, labels = make_phantom(options.seed, shape=shape, spacing=spacing)
+    check_output_name(options.output)
+    if options.labels:
+        check_output_name(options.labels)
+        if options.labels.resolve() == options.output.resolve():
+            raise SkcdfError(f"{options.labels}: scan and labels have the same name.", "Give two names.")
+    scan, labels = make_phantom(options.seed, shape=tuple(options.shape), spacing=tuple(options.spacing))
     write_image(options.output, scan)
     print(f"wrote {options.output}")
     if options.labels:
@@ -70,16 +80,22 @@ def _make_pool(options: argparse.Namespace) -> int:
     from ..progress import Progress
     from .console import ConsoleProgress
 
-    pool = create_pool(options.output, LabelSet.load(PHANTOM_LABELS), "CT")
-    kinds = (
-        ["labelled"] * options.labelled
-        + ["validation"] * options.validation
-        + ["unlabelled"] * options.unlabelled
-    )
-    progress = ConsoleProgress()
+    counts = (options.labelled, options.validation, options.unlabelled)
+    if min(counts) < 0 or sum(counts) == 0:
+        raise SkcdfError(
+            f"{options.output}: a pool of {counts} cases cannot be made.", "Give numbers above 0."
+        )
+    kinds = [
+        kind
+        for kind, n in zip(("labelled", "validation", "unlabelled"), counts, strict=True)
+        for _ in range(n)
+    ]
+    progress, pool = ConsoleProgress(), None
     for index, kind in enumerate(kinds):
         seed = options.seed + index
         scan, labels = make_phantom(seed, shape=tuple(options.shape), spacing=tuple(options.spacing))
+        # only now, so that a shape or spacing that cannot be leaves no empty pool behind
+        pool = pool or create_pool(options.output, LabelSet.load(PHANTOM_LABELS), "CT")
         pool.add_case(
             f"phantom_{seed:04d}",
             scan,
@@ -88,8 +104,5 @@ def _make_pool(options: argparse.Namespace) -> int:
             split="validation" if kind == "validation" else "training",
         )
         progress(Progress("make phantoms", index + 1, len(kinds)))
-    print(
-        f"{options.output}: {options.labelled} labelled, {options.unlabelled} unlabelled and "
-        f"{options.validation} validation cases"
-    )
+    print("{}: {} labelled, {} validation and {} unlabelled cases".format(options.output, *counts))
     return 0

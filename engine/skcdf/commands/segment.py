@@ -70,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
         raise SkcdfError(
             f"{options.output}: is a file, but {options.scan} is a folder.", "Give a folder to write to."
         )
+    jobs = _outputs(options, scans, many)
     model = find_model(options.model) if options.model else default_model()
     device = choose_device(options.device, options.precision)
     print(
@@ -79,17 +80,19 @@ def run(options: argparse.Namespace) -> int:
     predictor = Predictor(model, device)
     rows: list[OrganStatistics] = []
     failures: list[str] = []
-    with cancel_on_interrupt() as cancel:
-        for scan, output, picture in _outputs(options, scans, many):
-            try:
-                rows += _segment(scan, output, picture, predictor, cancel)
-            except SkcdfError as error:
-                if not many:
-                    raise
-                print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
-                failures.append(str(scan))
-    if options.statistics and rows:
-        write_statistics(options.statistics, rows)
+    try:
+        with cancel_on_interrupt() as cancel:
+            for scan, output, picture in jobs:
+                try:
+                    rows += _segment(scan, output, picture, predictor, cancel)
+                except SkcdfError as error:
+                    if not many:
+                        raise
+                    print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
+                    failures.append(str(scan))
+    finally:  # what was finished before Ctrl-C is kept
+        if options.statistics and rows:
+            write_statistics(options.statistics, rows)
     if failures:
         raise SkcdfError(
             f"{len(failures)} of {len(scans)} scans failed: {', '.join(failures)}.",
@@ -115,6 +118,14 @@ def _outputs(
             picture = picture / f"{name}.png"
         check_output_name(output)
         jobs.append((scan, output, picture))
+    files = [file.resolve() for job in jobs for file in job if file] + [
+        file.resolve() for file in (options.statistics,) if file
+    ]
+    twice = [file for file in files if files.count(file) > 1]
+    if twice:
+        raise SkcdfError(
+            f"{twice[0]}: would be written over.", "Give scan, results and tables names of their own."
+        )
     return jobs
 
 
@@ -127,8 +138,6 @@ def _segment(
     from ..statistics import organ_statistics
     from .console import ConsoleProgress
 
-    if scan.resolve() == output.resolve():
-        raise SkcdfError(f"{output}: is the scan itself.", "Give another name for the result.")
     model = predictor.bundle
     image = read_image(scan)
     for warning in check_input(image, model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,10 +82,15 @@ def run(options: argparse.Namespace) -> int:
     """Trains; see `SUMMARY`."""
     from ..datasets import open_dataset
     from ..device import choose_device
+    from ..models import check_name
     from ..survey import survey_dataset
     from .console import ConsoleProgress
 
-    name = options.name or options.run_folder.resolve().name
+    name = options.name or re.sub(r"[^A-Za-z0-9._-]+|^[._-]+", "_", options.run_folder.resolve().name).lstrip(
+        "_"
+    )
+    name = name[:64] or "model"
+    check_name(name)  # now, not after hours of training
     dataset = open_dataset(options.data)
     device = choose_device(options.device, options.precision)
     print(f"device: {device.description}")

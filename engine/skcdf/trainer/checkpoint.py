@@ -120,4 +120,7 @@ def _described(path: Path) -> tuple[TrainingState, dict[str, Any]]:
         numbers = content.pop("optimizer_numbers")
         return TrainingState(**content), numbers
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SkcdfError(f"{path}: the checkpoint is damaged ({error}).", "Start the run again.") from error
+        raise SkcdfError(
+            f"{path}: the checkpoint is damaged ({error}).",
+            "Delete this file to start the run anew, or give another folder.",
+        ) from error

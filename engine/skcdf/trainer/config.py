@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +56,18 @@ class TrainingConfig:
             raise SkcdfError(f"There is no optimizer called {self.optimizer}.", "Take sgd or adamw.")
         if min(self.iterations, self.batch_size, self.filters) < 1:
             raise SkcdfError("Iterations, batch size and filters must be at least 1.", "Give larger numbers.")
+        rates = (
+            self.learning_rate,
+            self.momentum,
+            1 - self.momentum,
+            self.weight_decay,
+            self.foreground_fraction,
+        )
+        if not all(0 <= rate < math.inf for rate in rates) or not 0 <= self.foreground_fraction <= 1:
+            raise SkcdfError(
+                "Learning rate, momentum, weight decay or foreground fraction is out of range.",
+                "Give numbers of at least 0; momentum and foreground fraction of at most 1.",
+            )
         if self.seed < 0:
             raise SkcdfError(f"Seed {self.seed} is negative.", "Take 0, 1, 2 …")
 
