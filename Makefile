@@ -46,7 +46,7 @@ bench: $(VENV)/.bench
 # Rendering without a screen needs EGL and Mesa. Root with apt gets them; others are told, and the rest goes on.
 .PHONY: rendering
 rendering:
-	@if ldconfig -p 2>/dev/null | grep -q libEGL.so.1 && ls /usr/lib/*/dri/swrast_dri.so >/dev/null 2>&1; then :; \
+	@if PATH=$$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | grep -q libEGL.so.1 && ls /usr/lib/*/dri/swrast_dri.so >/dev/null 2>&1; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -qq && apt-get install -qq -y --no-install-recommends $(RENDERING) >/dev/null \
 	    || echo "rendering tests will be skipped: could not install $(RENDERING)"; \

@@ -11,13 +11,11 @@ import slicer
 
 from skcdf.errors import SkcdfError
 from skcdf.image import read_image
-from skcdf.models import find_model
+from skcdf.models import default_model
 
 from .EngineProcess import EngineProcess
 from .LabelMapImport import ImportedLabelMap, segmentationFromLabelMap
 from .VolumeImage import writeVolume
-
-SHIPPED_MODEL = "phantom13"
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ class VolumeSegmenter:
 
         try:
             writeVolume(volumeNode, scan)
-            arguments = ["segment", str(scan), str(labelMap), "--model", SHIPPED_MODEL, "--device", "auto"]
+            arguments = ["segment", str(scan), str(labelMap), "--device", "auto"]
             self._engine.start(arguments, onProgress, finish)
         except SkcdfError:
             folder.cleanup()
@@ -123,7 +121,7 @@ def _import(labelMap: Path, volumeID: str) -> SegmentationOutcome:
     try:
         if volumeNode is None:
             raise SkcdfError("The volume was closed while it was segmented.", "Load it and segment it again.")
-        model = find_model(SHIPPED_MODEL)
+        model = default_model()
         name = f"{volumeNode.GetName()} segmentation ({model.name})"
         imported = segmentationFromLabelMap(read_image(labelMap), model.label_set, volumeNode, name)
         imported.segmentationNode.SetDescription(f"{model.name} {model.version}. {model.notice}")

@@ -61,6 +61,7 @@ class Dataset:
         label_set: the labels.
         modality: ``CT`` (voxels in HU) or ``MR`` (any scale; normalised volume by volume).
         cases: sorted by name.
+        synthetic: whether every scan is a phantom.
     """
 
     root: Path
@@ -68,6 +69,7 @@ class Dataset:
     label_set: LabelSet
     modality: Modality
     cases: tuple[Case, ...]
+    synthetic: bool = False
 
     @property
     def training(self) -> tuple[Case, ...]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from .device_names import DEVICES, PRECISIONS
 from .errors import SkcdfError
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+OutOfMemory = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)  # the name moved in torch 2.5
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,9 @@ class Device:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Context in which operations that gain from it run in `precision`."""
-        return torch.autocast(self.name, self.precision, enabled=self.precision is not torch.float32)
+        if self.precision is torch.float32:
+            return nullcontext()  # older torch knows no autocast for every device, not even a disabled one
+        return torch.autocast(self.name, self.precision)
 
     def place(self, network: torch.nn.Module) -> None:
         """Moves ``network`` here, its kernels laid out channels last: the fast layout of 3-D convolutions."""
@@ -98,12 +100,17 @@ def _why_not(name: str) -> str:
     elif not torch.backends.mps.is_available():
         return "there is no Apple GPU"
     try:
-        image, kernel = torch.ones(1, 1, 4, 4, 4), torch.ones(1, 1, 3, 3, 3)
-        result = torch.nn.functional.conv3d(image.to(name), kernel.to(name), padding=1).cpu()
-        expected = torch.nn.functional.conv3d(image, kernel, padding=1)
-        return "" if torch.allclose(result, expected) else f"{name} computes a 3-D convolution wrongly"
+        right = torch.allclose(_probe(name), _probe("cpu"), atol=1e-4)
+        return "" if right else f"{name} computes 3-D convolutions wrongly"
     except RuntimeError as error:  # torch's word for every failure of a driver or a missing kernel
         return f"{name} fails ({str(error).splitlines()[0]})"
+
+
+def _probe(name: str) -> torch.Tensor:
+    """What the V-Net is made of, once: Apple's GPU lacked transposed 3-D convolutions for years."""
+    kernel, image = torch.ones(1, 1, 2, 2, 2, device=name), torch.ones(1, 1, 4, 4, 4, device=name)
+    down = torch.nn.functional.conv3d(image, kernel, stride=2)
+    return torch.nn.functional.conv_transpose3d(down, kernel, stride=2).cpu()
 
 
 def _native_precision(name: str) -> torch.dtype:

@@ -119,6 +119,12 @@ def images_in(folder: Path | str) -> list[Path]:
         return sorted(path for path in folder.iterdir() if is_image_file(path) or is_dicom_folder(path))
 
 
+def stem(path: Path) -> str:
+    """Name without the ending of an image: ``ct`` of ``ct.nii.gz``; a folder's name as it is."""
+    ending = _ending(path)
+    return path.name[: -len(ending)] if ending in _READERS else path.name
+
+
 def check_output_name(path: Path | str) -> None:
     """Raises `SkcdfError` for a name whose ending is not written: before the work, not after it."""
     if _ending(Path(path)) not in _WRITERS:

@@ -124,6 +124,8 @@ class ModelBundle:
             require(bool(getattr(self, name)), name, "must not be empty")
         fits = all(side > 0 and side % PATCH_MULTIPLE == 0 for side in self.patch_size)
         require(fits, "patch_size", f"must be multiples of {PATCH_MULTIPLE}, is {list(self.patch_size)}")
+        air = self.inference.air_threshold_hu
+        require(air is None or self.expects.modality == "CT", "inference.air_threshold_hu", "is for CT only")
         kind = self.preprocessing.get("kind")
         require(bool(kind) and isinstance(kind, str), "preprocessing.kind", "must name the plan's kind")
 

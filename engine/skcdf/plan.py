@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
-from .device import Device
+from .device import Device, OutOfMemory
 from .labels import LabelSet
 from .methods import Batch, build_method
 from .preprocessing import Intensity, PreprocessingPlan, Shape, Spacing
@@ -92,7 +93,11 @@ class TrainingPlan:
 
 
 def make_plan(
-    survey: Survey, label_set: LabelSet, device: Device, budget: Budget, method: str = "supervised"
+    survey: Survey,
+    label_set: LabelSet,
+    device: Device,
+    budget: Budget,
+    chosen: Mapping[str, Any] | None = None,
 ) -> TrainingPlan:
     """Chooses spacing, intensities, filters, batch and patch, and measures an iteration.
 
@@ -101,15 +106,20 @@ def make_plan(
         label_set: of the data set.
         device: where training will run; the time is measured there.
         budget: time and memory.
-        method: a name of `methods.METHODS`.
+        chosen: settings that the user has decided, by their names in `TrainingConfig`; ``spacing``, too.
     """
-    filters = 32 if device.name == "cuda" else 16
-    voxels = _affordable(label_set, device, budget, filters, method)
-    if voxels < _SMALL_PATCH and filters > 8:
-        filters = 8
+    chosen = dict(chosen or {})
+    method = chosen.get("method", "supervised")
+    filters = chosen.get("filters", 32 if device.name == "cuda" else 16)
+    if "patch_size" in chosen:
+        voxels = math.prod(chosen["patch_size"])
+    else:
         voxels = _affordable(label_set, device, budget, filters, method)
+        if voxels < _SMALL_PATCH and filters > 8 and "filters" not in chosen:
+            filters = 8
+            voxels = _affordable(label_set, device, budget, filters, method)
     voxels = max(voxels, PATCH_STEP**3)
-    spacing = _spacing(survey, voxels)
+    spacing = chosen.pop("spacing", None) or _spacing(survey, voxels)
     shape = np.maximum(np.median(survey.extents, axis=0) / spacing, 1)
     patch = _patch_size(shape, voxels)
     preprocessing = PreprocessingPlan(
@@ -118,6 +128,7 @@ def make_plan(
     config = TrainingConfig(
         preprocessing, patch, method, filters, batch_size=2, iterations=PRESETS["standard"]
     )
+    config = replace(config, **chosen)
     seconds = measure_iteration(config, label_set, device)
     choices = _reasons(survey, config, budget, device, shape)
     return TrainingPlan(config, choices, seconds)
@@ -166,7 +177,11 @@ def _affordable(label_set: LabelSet, device: Device, budget: Budget, filters: in
         bytes_per_voxel = _BYTES_PER_ACTIVATION * filters + 16 * label_set.number_of_classes
         if config.batch_size * bytes_per_voxel * voxels > budget.memory_gib * 2**30:
             break
-        if measure_iteration(config, label_set, device, repeats=2) > seconds_allowed:
+        try:
+            seconds = measure_iteration(config, label_set, device, repeats=2)
+        except OutOfMemory:
+            break
+        if seconds > seconds_allowed:
             break
         affordable = voxels
     return affordable

@@ -12,7 +12,7 @@ import math
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -50,13 +50,16 @@ def voxel_hash(image: Image) -> str:
     return digest.hexdigest()
 
 
-def create_pool(root: Path | str, label_set: LabelSet, modality: Modality) -> Pool:
+def create_pool(
+    root: Path | str, label_set: LabelSet, modality: Modality, *, synthetic: bool = False
+) -> Pool:
     """Makes an empty pool.
 
     Args:
         root: a folder that is empty or not there yet.
         label_set: the labels of all its cases.
         modality: ``CT`` or ``MR``.
+        synthetic: whether all its scans will be phantoms; models trained on it will say so.
 
     Raises:
         SkcdfError: the folder holds something, or cannot be written.
@@ -66,11 +69,18 @@ def create_pool(root: Path | str, label_set: LabelSet, modality: Modality) -> Po
         raise SkcdfError(f"{root}: there is no modality {modality}.", f"Take one of {', '.join(MODALITIES)}.")
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise SkcdfError(f"{root}: a new pool needs an empty folder, and this is not one.", "Choose another.")
-    pool = Pool(root, label_set, modality, secrets.token_hex(16))
+    pool = Pool(root, label_set, modality, secrets.token_hex(16), synthetic)
     label_set.save(root / _LABEL_SET_FILE)
     pool.rebuild_dataset_json()
     write_json(
-        root / POOL_FILE, {"schema": SCHEMA, "modality": modality, "salt": pool.salt, "created": _now()}
+        root / POOL_FILE,
+        {
+            "schema": SCHEMA,
+            "modality": modality,
+            "salt": pool.salt,
+            "created": _now(),
+            "synthetic": synthetic,
+        },
     )
     return pool
 
@@ -83,6 +93,7 @@ class Pool:
         root: its folder.
         label_set: the labels of all its cases.
         modality: ``CT`` or ``MR``.
+        synthetic: whether all its scans are phantoms.
         salt: goes into the subject hashes, so that they cannot be guessed from lists of patients.
     """
 
@@ -90,6 +101,7 @@ class Pool:
     label_set: LabelSet
     modality: Modality
     salt: str
+    synthetic: bool = False
 
     @classmethod
     def open(cls, root: Path | str) -> Pool:
@@ -109,7 +121,8 @@ class Pool:
             raise SkcdfError(f"{source}: pool schema {schema} is not known.", "Update SKCDFSegmenter.")
         if modality not in MODALITIES or not isinstance(salt, str):
             raise SkcdfError(f"{source}: not a labelled pool.", "Restore the file.")
-        return cls(root, LabelSet.load(root / _LABEL_SET_FILE), modality, salt)
+        synthetic = content.get("synthetic") is True
+        return cls(root, LabelSet.load(root / _LABEL_SET_FILE), modality, salt, synthetic)
 
     def records(self) -> tuple[CaseRecord, ...]:
         """What the pool knows of every case, withdrawn ones included, sorted by name.
@@ -136,7 +149,8 @@ class Pool:
             SkcdfError: a case file is broken, or files are missing.
         """
         cases = (self._case(record) for record in self.records() if record.state != "withdrawn")
-        return make_dataset(self.root, self.root.resolve().name, self.label_set, self.modality, cases)
+        dataset = make_dataset(self.root, self.root.resolve().name, self.label_set, self.modality, cases)
+        return replace(dataset, synthetic=self.synthetic)
 
     def subject_hash(self, subject: str) -> str:
         """The hash under which the pool knows a subject."""

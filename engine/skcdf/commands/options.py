@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+from ..device_names import DEVICES, PRECISIONS
 
 
 def add_compute_arguments(parser: argparse.ArgumentParser) -> None:

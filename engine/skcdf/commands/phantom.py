@@ -95,7 +95,7 @@ def _make_pool(options: argparse.Namespace) -> int:
         seed = options.seed + index
         scan, labels = make_phantom(seed, shape=tuple(options.shape), spacing=tuple(options.spacing))
         # only now, so that a shape or spacing that cannot be leaves no empty pool behind
-        pool = pool or create_pool(options.output, LabelSet.load(PHANTOM_LABELS), "CT")
+        pool = pool or create_pool(options.output, LabelSet.load(PHANTOM_LABELS), "CT", synthetic=True)
         pool.add_case(
             f"phantom_{seed:04d}",
             scan,

@@ -20,7 +20,6 @@ EXAMPLE = """examples:
   skcdf segment ct.nii.gz organs.nii.gz --picture organs.png --statistics organs.csv
   skcdf segment dicom_folder/ organs.nrrd --model my_run/model
   skcdf segment scans/ results/"""
-ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Segments; see `SUMMARY`."""
     from ..device import choose_device
-    from ..image import images_in, is_image_file
+    from ..image import images_in, stem
     from ..inference import Predictor
     from ..models import default_model, find_model
     from ..statistics import write_statistics
@@ -63,10 +62,10 @@ def run(options: argparse.Namespace) -> int:
     scans = images_in(options.scan) if options.scan.is_dir() else [options.scan]
     if not scans:
         raise SkcdfError(
-            f"{options.scan}: there is no scan in this folder.", f"Known endings: {', '.join(ENDINGS)}."
+            f"{options.scan}: there is no scan in this folder.", "Give NIfTI, NRRD or MetaImage files."
         )
     many = options.scan.is_dir() and scans != [options.scan]
-    if many and is_image_file(options.output):
+    if many and stem(options.output) != options.output.name:
         raise SkcdfError(
             f"{options.output}: is a file, but {options.scan} is a folder.", "Give a folder to write to."
         )
@@ -105,12 +104,12 @@ def _outputs(
     options: argparse.Namespace, scans: list[Path], many: bool
 ) -> list[tuple[Path, Path, Path | None]]:
     """Scan, label map and picture of every run; scans that differ only in their ending keep it."""
-    from ..image import check_output_name
+    from ..image import check_output_name, stem
 
-    stems = [_stem(scan) for scan in scans]
+    stems = [stem(scan) for scan in scans]
     jobs = []
-    for scan, stem in zip(scans, stems, strict=True):
-        name = stem if stems.count(stem) == 1 else scan.name
+    for scan, short in zip(scans, stems, strict=True):
+        name = short if stems.count(short) == 1 else scan.name
         output, picture = options.output, options.picture
         if many or output.is_dir():
             output = output / f"{name}.nii.gz"
@@ -149,7 +148,7 @@ def _segment(
         print(f"note: {note}", file=sys.stderr)
     title = f"{model.name} {model.version}"
     labels = result.label_map.array
-    write_label_map(output, labels, image.geometry, note=f"{title}: {model.notice}")
+    write_label_map(output, labels, image.geometry, note=f"{model.notice} {title}")
     rows = organ_statistics(image, labels, model.label_set, title, model.notice)
     _print(scan, output, rows, result.seconds, result.windows)
     if picture:
@@ -187,8 +186,3 @@ def _print(scan: Path, output: Path, rows: list[OrganStatistics], seconds: float
     if missing and body:
         print(f"not found: {', '.join(missing)}")
     print(rows[0].notice)
-
-
-def _stem(path: Path) -> str:
-    name = path.name
-    return next((name[: -len(ending)] for ending in ENDINGS if name.lower().endswith(ending)), name)

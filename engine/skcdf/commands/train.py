@@ -111,6 +111,7 @@ def _settings(
     from ..files import read_json, write_json
     from ..plan import Budget, make_plan, with_preset
     from ..trainer import TrainingConfig
+    from .console import duration
     from .plan import describe_plan
 
     file = options.run_folder / SETTINGS_FILE
@@ -125,18 +126,12 @@ def _settings(
                 "Leave them out to go on with it, or give another folder to start anew.",
             )
         return config
-    plan = make_plan(
-        survey,
-        dataset.label_set,
-        device,
-        Budget(options.memory_gib, options.minutes),
-        chosen.get("method", "supervised"),
-    )
-    print(describe_plan(plan))
-    config = with_preset(plan, options.preset)
     if options.spacing:
-        chosen["preprocessing"] = replace(config.preprocessing, spacing=tuple(options.spacing))
-    config = replace(config, **chosen)
+        chosen["spacing"] = tuple(options.spacing)
+    plan = make_plan(survey, dataset.label_set, device, Budget(options.memory_gib, options.minutes), chosen)
+    config = plan.config if options.iterations else with_preset(plan, options.preset)
+    seconds = config.iterations * plan.seconds_per_iteration
+    print(f"{describe_plan(plan)}\nthis run: {config.iterations} iterations, about {duration(seconds)}")
     write_json(file, config.to_json())
     return config
 

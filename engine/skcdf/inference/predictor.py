@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..device import Device, choose_device
+from ..device import Device, OutOfMemory, choose_device
 from ..errors import SkcdfError
 from ..image import Image
 from ..models import ModelBundle
@@ -25,7 +25,6 @@ from .sliding_window import SlidingWindow
 
 GPU_BATCH = 4
 MEMORY_LIMIT = 2 << 30
-OutOfMemory = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)  # the name moved in torch 2.5
 _MEMORY_WORDS = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED")
 """By these a plain RuntimeError of the CPU, of an Apple GPU or of an NVIDIA library is known to mean memory."""
 
@@ -83,7 +82,6 @@ class Predictor:
                 "Fetch the model again.",
             ) from error
         self._network.eval()
-        self.device.place(self._network)
 
     def segment(
         self,
@@ -125,8 +123,6 @@ class Predictor:
             else:
                 label_map = Image(placement.paste(labels), image.geometry, image.source)
                 return Segmentation(label_map, tuple(notes), windows, time.monotonic() - begin)
-            finally:
-                self.device.place(self._network)
         raise SkcdfError(
             f"{image.source or 'The scan'}: there is too little memory to segment it.",
             "Close other programs, or crop the scan to the region of interest.",

@@ -69,6 +69,8 @@ def load_volume(case: Case, label_set: LabelSet, plan: PreprocessingPlan, seed: 
     annotated = np.ones(label_set.number_of_classes, bool)
     if case.label is None:
         return TrainingVolume(case.name, digest, image, None, annotated)
+    if label_set.number_of_classes > 256:
+        raise SkcdfError(f"Label set {label_set.name} has more than 255 labels.", "Train on fewer at a time.")
     label_map = read_label_map(case.label)
     if not label_map.geometry.same_grid(scan.geometry):
         raise SkcdfError(

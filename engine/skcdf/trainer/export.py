@@ -17,7 +17,6 @@ from ..models import (
     TrainingRecord,
     save_bundle,
 )
-from ..phantom import PHANTOM_LABELS
 from ..survey import Survey
 from .config import TrainingConfig
 from .data import TrainingVolume
@@ -49,7 +48,6 @@ def export_bundle(
         SkcdfError: the folder cannot be written, or holds something else.
     """
     network, arguments = method.inference_network()
-    synthetic = dataset.label_set.name == PHANTOM_LABELS
     labelled = [volume for volume in volumes if volume.labels is not None]
     now = datetime.now(UTC)
     bundle = ModelBundle(
@@ -70,14 +68,14 @@ def export_bundle(
             labelled_cases=len(labelled),
             unlabelled_cases=len(volumes) - len(labelled),
             data=f"synthetic phantoms of data set {dataset.name}"
-            if synthetic
+            if dataset.synthetic
             else f"data set {dataset.name}",
             created=now.isoformat(timespec="seconds"),
             skcdf_version=__version__,
-            synthetic=synthetic,
+            synthetic=dataset.synthetic,
             image_hashes=tuple(volume.image_hash for volume in volumes),
         ),
-        licence="CC0-1.0" if synthetic else UNDECIDED_LICENCE,
+        licence=UNDECIDED_LICENCE,
         inference=InferenceOptions(air_threshold_hu=config.preprocessing.body_threshold),
     )
     return save_bundle(folder, bundle, method.network.state_dict())
