@@ -169,7 +169,7 @@ class SKCDFSegmenterWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         elif outcome.cancelled:
             self.ui.resultLabel.text = _("Cancelled; the scene is unchanged.")
         else:
-            self.ui.resultLabel.text = self._sentence(outcome.imported)
+            self.ui.resultLabel.text = "\n".join([self._sentence(outcome.imported), *outcome.warnings])
 
     def _sentence(self, imported):
         found = ", ".join(label.title for label in imported.found)

@@ -128,6 +128,13 @@ class EngineProcess:
         error = None if self._cancelled or exitCode == 0 else self._error(exitCode)
         self._onFinished(error, self._cancelled)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the last run warned of: sentences about the scan, and fall-backs."""
+        return tuple(
+            line.split(": ", 1)[1] for line in self._lines if line.startswith(("warning: ", "note: "))
+        )
+
     def _error(self, exitCode: int | None) -> SkcdfError:
         """What the engine said in its last ``error:`` and ``hint:`` lines, else how it ended."""
         said = dict(line.split(": ", 1) for line in self._lines if line.startswith(("error: ", "hint: ")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import slicer
@@ -25,10 +25,12 @@ class SegmentationOutcome:
     Attributes:
         imported: what is in the scene now; ``None`` after an error or cancel.
         error: what went wrong; ``None`` after success or cancel.
+        warnings: what makes the scan unlike those the model knows, and fall-backs to less memory or the CPU.
     """
 
     imported: ImportedLabelMap | None = None
     error: SkcdfError | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def cancelled(self) -> bool:
@@ -81,7 +83,7 @@ class VolumeSegmenter:
             with folder:
                 outcome = SegmentationOutcome(error=error)
                 if error is None and not cancelled:
-                    outcome = _import(labelMap, volumeID)
+                    outcome = replace(_import(labelMap, volumeID), warnings=self._engine.warnings)
             onFinished(outcome)
 
         try:

@@ -15,8 +15,10 @@ import torch
 
 from skcdf.cli import COMMANDS, main
 from skcdf.image import read_image, read_label_map, write_image, write_label_map
+from skcdf.labels import LabelSet
 from skcdf.models import ModelBundle
 from skcdf.phantom import make_phantom
+from skcdf.pool import create_pool
 from skcdf.trainer.checkpoint import read_state
 
 SHAPE, SPACING = (40, 40, 48), (7.0, 9.0, 9.0)
@@ -114,6 +116,25 @@ class TestSegment:
         assert (workplace / "scan.nii.gz").read_bytes() == before
         assert "error: " in capsys.readouterr().err
 
+    @pytest.mark.parametrize("option", ["--picture", "--statistics"])
+    def test_refuses_to_overwrite_the_scan_with_a_by_product(
+        self, option: str, workplace: Path, tmp_path: Path
+    ) -> None:
+        scan = workplace / "scan.nii.gz"
+        before = scan.read_bytes()
+        assert _segment(workplace, scan, tmp_path / "o.nii.gz", option, str(scan)) == 1
+        assert scan.read_bytes() == before
+
+    def test_draws_a_scan_like_a_needle(self, workplace: Path, tmp_path: Path) -> None:
+        scan = make_phantom(3, shape=(3, 300, 2), spacing=(5, 2, 5))[0]
+        write_image(tmp_path / "thin.nii.gz", scan)
+        picture = tmp_path / "thin.png"
+        assert (
+            _segment(workplace, tmp_path / "thin.nii.gz", tmp_path / "o.nii.gz", "--picture", str(picture))
+            == 0
+        )
+        assert picture.stat().st_size < 500_000
+
     def test_an_ending_that_cannot_be_written_is_refused_before_the_work(
         self, workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -153,8 +174,54 @@ class TestTrain:
         assert main(["train", *run, "--spacing", "5", "5", "5"]) == 1
         assert "other settings" in capsys.readouterr().err
 
+    def test_a_name_that_no_model_can_have_is_refused_before_the_training(
+        self, workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        run = [str(workplace / "pool"), str(tmp_path / "run"), *TRAINING]
+        assert main(["train", *run, "--name", "läuf?"]) == 1
+        assert "name" in capsys.readouterr().err
+        assert not (tmp_path / "run").exists()
+
+    def test_real_scans_with_the_phantoms_labels_do_not_become_a_synthetic_model(
+        self, tmp_path: Path
+    ) -> None:
+        pool = create_pool(tmp_path / "pool", LabelSet.load("phantom13"), "CT")
+        scan, labels = make_phantom(5, shape=SHAPE, spacing=SPACING)
+        pool.add_case("real", scan, labels, subject="a")
+        assert main(["train", str(pool.root), str(tmp_path / "a run"), *TRAINING, "--minutes", "0.5"]) == 0
+        model = ModelBundle.load(tmp_path / "a run" / "model")
+        assert not model.training.synthetic
+        assert model.name == "a_run"
+
+
+class TestPhantom:
+    def test_scan_and_labels_need_two_names(self, tmp_path: Path) -> None:
+        scan = str(tmp_path / "x.nii.gz")
+        assert main(["phantom", scan, "--labels", scan]) == 1
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_shape_that_cannot_be_leaves_no_pool_behind(self, tmp_path: Path) -> None:
+        assert main(["phantom", str(tmp_path / "pool.v1"), "--shape", "0", "0", "0"]) == 1
+        assert list(tmp_path.iterdir()) == []
+
 
 class TestEvaluate:
+    def test_a_missing_prediction_is_told(
+        self, workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        truth = read_label_map(workplace / "truth.nii.gz")
+        for name in ("found/a.nii.gz", "truth/a.nii.gz", "truth/b.nii.gz"):
+            write_label_map(tmp_path / name, truth.array, truth.geometry)
+        folders = [str(tmp_path / "found"), str(tmp_path / "truth")]
+        assert main(["evaluate", *folders, "--labels", "phantom13", "--require", "0.99"]) == 0
+        assert "1 references have no prediction, b.nii.gz first" in capsys.readouterr().err
+
+    def test_less_than_the_required_dice_fails(self, workplace: Path, tmp_path: Path) -> None:
+        truth = read_label_map(workplace / "truth.nii.gz")
+        write_label_map(tmp_path / "nothing.nii.gz", truth.array * 0, truth.geometry)
+        files = [str(tmp_path / "nothing.nii.gz"), str(workplace / "truth.nii.gz")]
+        assert main(["evaluate", *files, "--labels", "phantom13", "--require", "0.5"]) == 1
+
     def test_a_label_map_agrees_with_itself(
         self, workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

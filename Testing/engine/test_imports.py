@@ -16,7 +16,17 @@ PACKAGE = Path(skcdf.__file__).parent
 TOPMOST = "commands"
 LAYERS = (
     {  # what everything rests on
-        *("errors", "resources", "files", "records", "progress", "device", "geometry", "labels"),
+        *(
+            "errors",
+            "resources",
+            "files",
+            "records",
+            "progress",
+            "device",
+            "device_names",
+            "geometry",
+            "labels",
+        ),
         *("stored_image", "nifti", "nrrd", "metaimage", "dicom", "image", "weights", "model_parts"),
         *("phantom_shapes", "phantom_body", "phantom_anatomy"),
     },

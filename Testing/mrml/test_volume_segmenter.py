@@ -23,6 +23,7 @@ import sys
 import SimpleITK
 _, scan, labels = sys.argv[1:4]
 print("windows: 1 of 1", flush=True)
+print("warning: scan.nrrd: it has 6 slices. Look twice.", file=sys.stderr, flush=True)
 image = SimpleITK.ReadImage(scan)
 SimpleITK.WriteImage(SimpleITK.Cast(image > 500, SimpleITK.sitkUInt8) * 3, labels)
 """
@@ -91,8 +92,9 @@ def test_start_returns_at_once_and_reports_progress(brightVolume, makeSegmenter)
     assert segmenter.running
     assert outcomes == []
     segmenter.wait()
-    assert lines == ["windows: 1 of 1"]
+    assert lines[0] == "windows: 1 of 1"
     assert outcomes[0].imported is not None
+    assert outcomes[0].warnings == ("scan.nrrd: it has 6 slices. Look twice.",)
     assert not segmenter.running
 
 

@@ -167,10 +167,15 @@ def _intensities(sample: np.ndarray, model: ModelBundle) -> Iterator[Finding]:
 
 def _body_part(image: Image, model: ModelBundle) -> Iterator[Finding]:
     tag = image.metadata.get("body_part", "")
-    found, expected = _regions(tag), _regions(model.expects.body_part)
+    # A DICOM tag runs words together (CHESTABDOMEN); a model's text is free, so only whole words count there.
+    found, expected = _regions(tag), set.union(set(), *map(_region, model.expects.body_part.split()))
     if found and expected and not found & expected:
         message = f"the file says {tag}, the model expects {model.expects.body_part}"
         yield "body_part", message, "Take a model for this region; go on if the file's tag is wrong."
+
+
+def _region(word: str) -> set[str]:
+    return {region for region, words in _REGIONS.items() if word.strip(",.;:()").upper() in words}
 
 
 def _regions(text: str) -> set[str]:

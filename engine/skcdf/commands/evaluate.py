@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SkcdfError
@@ -20,11 +22,16 @@ EXAMPLE = """examples:
   skcdf evaluate results/ references/ --labels openkbp7 --output scores.json
 In folders, files with the same name belong together."""
 
+LARGEST = 5
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("prediction", type=Path, help="label map, or folder of label maps")
     parser.add_argument("reference", type=Path, help="reference label map, or folder of them")
+    parser.add_argument(
+        "--require", type=float, metavar="DICE", help="fail when the five largest organs do worse"
+    )
     parser.add_argument("--labels", required=True, help="name or .json file of the label set")
     parser.add_argument(
         "--tolerance-mm", type=float, default=3.0, help="of the normalized surface Dice (default 3)"
@@ -52,10 +59,29 @@ def run(options: argparse.Namespace) -> int:
     summary = summarize(list(scores.values()))
     print(f"{len(pairs)} cases, normalized surface Dice at {options.tolerance_mm:g} mm")
     print(organ_table(list(scores.values())))
+    dice = largest_organs_dice(list(scores.values()))
+    print(f"mean Dice of the {LARGEST} largest organs: {dice:.3f}")
     if options.output:
         cases = {name: [score.to_json() for score in case] for name, case in scores.items()}
         write_json(options.output, {"summary": [organ.to_json() for organ in summary], "cases": cases})
+    if options.require is not None and not dice >= options.require:
+        raise SkcdfError(
+            f"{options.prediction}: mean Dice of the {LARGEST} largest organs is {dice:.3f}, "
+            f"less than the required {options.require:g}.",
+            "Look at the label map; train longer.",
+        )
     return 0
+
+
+def largest_organs_dice(cases: Sequence[Sequence[OrganScore]]) -> float:
+    """Mean Dice over the organs with the largest mean volume in the references; nan where nothing counts."""
+    volumes: dict[str, list[float]] = {}
+    dice: dict[str, list[float]] = {}
+    for score in (score for case in cases for score in case if not math.isnan(score.dice)):
+        volumes.setdefault(score.organ, []).append(score.reference_ml)
+        dice.setdefault(score.organ, []).append(score.dice)
+    largest = sorted(volumes, key=lambda organ: fmean(volumes[organ]), reverse=True)[:LARGEST]
+    return fmean(fmean(dice[organ]) for organ in largest) if largest else math.nan
 
 
 def organ_table(cases: Sequence[Sequence[OrganScore]]) -> str:

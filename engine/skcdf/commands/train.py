@@ -195,6 +195,7 @@ def _validate(model: ModelBundle, dataset: Dataset, device: Device) -> ModelBund
     from ..inference import Predictor
     from ..metrics import OrganScore, evaluate_case, summarize
     from ..models import Accuracy, save_bundle
+    from ..pool import voxel_hash
     from ..progress import Progress
     from .console import ConsoleProgress
     from .evaluate import organ_table
@@ -204,7 +205,13 @@ def _validate(model: ModelBundle, dataset: Dataset, device: Device) -> ModelBund
     for index, case in enumerate(dataset.validation):
         assert case.label is not None  # what `validation` means
         reference = read_label_map(case.label)
-        prediction = predictor.segment(read_image(case.image)).label_map
+        scan = read_image(case.image)
+        if voxel_hash(scan) in model.training.image_hashes:
+            raise SkcdfError(
+                f"{case.image}: this validation scan was trained on.",
+                "Take it out of one of the two splits and train again.",
+            )
+        prediction = predictor.segment(scan).label_map
         spacing = reference.geometry.array_spacing
         scores.append(
             evaluate_case(
