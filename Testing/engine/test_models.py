@@ -147,6 +147,7 @@ BAD_FIELDS = [
     ("inference.air_threshold_hu", "low", "inference.air_threshold_hu must be a finite number or null"),
     ("patch_size", [64, 100, 128], "patch_size must be multiples of 16"),
     ("patch_size", [64, 128], "patch_size must be a list of 3"),
+    ("patch_size", [1600000, 16, 16], "patch_size is too large"),
     ("patch_size", [64, 128, 12.5], r"patch_size\[2\] must be a whole number, is 12.5"),
     ("channels", [], "channels must not be empty"),
     ("name", "../evil", "name must be letters"),

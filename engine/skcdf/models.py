@@ -8,6 +8,7 @@ Importable without torch and safetensors: only ``load_weights`` and ``save_bundl
 from __future__ import annotations
 
 import logging
+import math
 import re
 import shutil
 import time
@@ -42,6 +43,7 @@ MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 DEFAULT_MODEL = "phantom13"
 PATCH_MULTIPLE = 16
+LARGEST_PATCH = 256**3
 LEFTOVER_AGE_S = 3600.0
 INTENDED_USE = "Research use only; not for diagnosis."
 SYNTHETIC_NOTICE = (
@@ -124,6 +126,7 @@ class ModelBundle:
             require(bool(getattr(self, name)), name, "must not be empty")
         fits = all(side > 0 and side % PATCH_MULTIPLE == 0 for side in self.patch_size)
         require(fits, "patch_size", f"must be multiples of {PATCH_MULTIPLE}, is {list(self.patch_size)}")
+        require(math.prod(self.patch_size) <= LARGEST_PATCH, "patch_size", "is too large for any computer")
         air = self.inference.air_threshold_hu
         require(air is None or self.expects.modality == "CT", "inference.air_threshold_hu", "is for CT only")
         kind = self.preprocessing.get("kind")
