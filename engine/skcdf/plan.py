@@ -42,7 +42,7 @@ PROBES: tuple[Shape, ...] = (
 
 _SMALL_PATCH = 32 * 64 * 64  # below it a narrower network with a larger patch serves better
 _BYTES_PER_ACTIVATION = 20
-"""Activations kept for the backward pass, a voxel and filter: measured 15 to 18 in bf16 (`docs/planning.md`)."""
+"""Activations kept for the backward pass, a voxel and filter: an estimate, not a measurement."""
 
 
 @dataclass(frozen=True)
