@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from .device_names import DEVICES, PRECISIONS
 from .errors import SkcdfError
 
+Value = TypeVar("Value")
 OutOfMemory = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)  # the name moved in torch 2.5
 
 
@@ -38,6 +40,16 @@ class Device:
         if self.precision is torch.float32:
             return nullcontext()  # older torch knows no autocast for every device, not even a disabled one
         return torch.autocast(self.name, self.precision)
+
+    def autocast_each(self, values: Iterator[Value]) -> Iterator[Value]:
+        """Yields ``values``, each computed under `autocast`; what happens between two of them is not."""
+        while True:
+            with self.autocast():
+                try:
+                    value = next(values)
+                except StopIteration:
+                    return
+            yield value
 
     def place(self, network: torch.nn.Module) -> None:
         """Moves ``network`` here, its kernels laid out channels last: the fast layout of 3-D convolutions."""

@@ -3,6 +3,8 @@
 A class that was not annotated in a case is unknown there. Its probability is added to that of background (marginal
 form), so that "background" in the label map asks for "background or any class that was not annotated", and the
 class takes no part in that case's Dice.
+
+Everything that is divided is summed over ranks first (`ranks`).
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .ranks import sum_over_ranks
+
 SMOOTH = 1.0
 
 
@@ -18,16 +22,16 @@ def marginal_log_probabilities(logits: Tensor, annotated: Tensor | None) -> Tens
     """Log-probabilities in which background stands for itself and every class that was not annotated.
 
     Args:
-        logits: ``(batch, class, z, y, x)``.
+        logits: ``(batch, class, …)``.
         annotated: bool ``(batch, class)``, column 0 true; ``None``: everything was annotated.
 
     Returns:
-        Float32 tensor like ``logits``; −inf for classes that were not annotated.
+        Tensor like ``logits``, at least float32; −inf for classes that were not annotated.
     """
-    logits = logits.float()
+    logits = logits if logits.dtype == torch.float64 else logits.float()
     if annotated is None or bool(annotated.all()):
         return F.log_softmax(logits, 1)
-    known = annotated[:, :, None, None, None]
+    known = annotated.reshape(*annotated.shape, *[1] * (logits.dim() - 2))
     merged = ~known
     merged[:, 0] = True
     background = torch.logsumexp(logits.masked_fill(~merged, -torch.inf), 1, keepdim=True)
@@ -41,10 +45,15 @@ def soft_dice_loss(probabilities: Tensor, target: Tensor, annotated: Tensor | No
     dc_k = (2 TP_k + 1) / (2 TP_k + FP_k + FN_k + 1): the denominator is Σp_k + Σt_k + 1.
 
     Args:
-        probabilities: ``(batch, class, z, y, x)``.
-        target: class values ``(batch, z, y, x)``.
+        probabilities: ``(batch, class, …)``.
+        target: class values ``(batch, …)``.
         annotated: bool ``(batch, class)``; a case counts only for the classes annotated in it.
     """
+    return _dice_loss(sum_over_ranks(_dice_sums(probabilities, target, annotated)))
+
+
+def _dice_sums(probabilities: Tensor, target: Tensor, annotated: Tensor | None) -> Tensor:
+    """Rows Σ p·t, Σ p + Σ t, and in how many cases the class was annotated: ``(3, class)``."""
     batch, classes = probabilities.shape[:2]
     flat = probabilities.flatten(2)
     values = target.flatten(1).long()
@@ -54,27 +63,32 @@ def soft_dice_loss(probabilities: Tensor, target: Tensor, annotated: Tensor | No
     overlap = flat.new_zeros(batch * classes).index_add(0, bins, flat.gather(1, values[:, None]).flatten())
     size = torch.bincount(bins, minlength=batch * classes).to(flat.dtype)
     overlap, size = ((x.view(batch, classes) * known).sum(0) for x in (overlap, size))
-    total = (flat.sum(2) * known).sum(0) + size
+    return torch.stack([overlap, (flat.sum(2) * known).sum(0) + size, known.sum(0)])
+
+
+def _dice_loss(sums: Tensor) -> Tensor:
+    overlap, total, cases = sums
     dice = (2 * overlap + SMOOTH) / (total + SMOOTH + 1e-8)
-    seen = known.amax(0) > 0
+    seen = cases > 0
     seen[0] = False
-    return 1 - dice[seen].mean() if bool(seen.any()) else probabilities.sum() * 0
+    return 1 - dice[seen].mean() if bool(seen.any()) else sums.sum() * 0
 
 
 def cross_entropy(log_probabilities: Tensor, target: Tensor, gamma: float = 1.0) -> Tensor:
     """Σ_k Σ_{v: y_v = k} CE_v / (n_k^(1−γ) M^γ), with n_k voxels of class k among M in all (`docs/methods.md` §4).
 
     Args:
-        log_probabilities: ``(batch, class, z, y, x)``.
-        target: class values ``(batch, z, y, x)``.
+        log_probabilities: ``(batch, class, …)``.
+        target: class values ``(batch, …)``.
         gamma: 1 is the mean over voxels, 0 the sum of the classes' own means.
     """
     target = target.long()
-    if gamma == 1.0:
-        return F.nll_loss(log_probabilities, target)
-    counts = torch.bincount(target.flatten(), minlength=log_probabilities.shape[1]).clamp_min(1)
-    weights = counts.to(log_probabilities.dtype) ** (gamma - 1) * float(target.numel()) ** -gamma
-    return F.nll_loss(log_probabilities, target, weights, reduction="sum")
+    classes = log_probabilities.shape[1]
+    counts = torch.bincount(target.flatten(), minlength=classes).to(log_probabilities.dtype)
+    counts = sum_over_ranks(counts)
+    voxels = counts.sum().clamp_min(1)
+    weights = counts.clamp_min(1) ** (gamma - 1) * voxels**-gamma
+    return sum_over_ranks(F.nll_loss(log_probabilities, target, weights, reduction="sum"))
 
 
 def cross_entropy_and_dice(
@@ -91,3 +105,34 @@ def cross_entropy_and_dice(
     log_probabilities = marginal_log_probabilities(logits, annotated)
     entropy = cross_entropy(log_probabilities, target, gamma)
     return entropy + soft_dice_loss(log_probabilities.exp(), target, annotated)
+
+
+def loss_of_selected(logits: Tensor, target: Tensor, keep: Tensor, annotated: Tensor | None = None) -> Tensor:
+    """ℓ over the voxels that ``keep`` selects, and no others; 0 where it selects none.
+
+    Args:
+        logits: ``(batch, class, z, y, x)``.
+        target: class values ``(batch, z, y, x)``.
+        keep: bool like ``target``.
+        annotated: bool ``(batch, class)``, column 0 true; ``None``: everything was annotated.
+    """
+    entropy = logits.new_zeros((), dtype=torch.float32)
+    dice = entropy.new_zeros(3, logits.shape[1])
+    for index, chosen in enumerate(keep):
+        known = None if annotated is None else annotated[index, None]
+        selected = logits[index].movedim(0, -1)[chosen].transpose(0, 1)[None]  # 1, class, voxel
+        values = target[index][chosen].long()[None]
+        log_probabilities = marginal_log_probabilities(selected, known)
+        entropy = entropy + F.nll_loss(log_probabilities, values, reduction="sum")
+        dice = dice + _dice_sums(log_probabilities.exp(), values, known)
+    voxels = sum_over_ranks(keep.sum().to(entropy.dtype))
+    return sum_over_ranks(entropy) / voxels.clamp_min(1) + _dice_loss(sum_over_ranks(dice))
+
+
+def loss_of_masked(logits: Tensor, target: Tensor, keep: Tensor, annotated: Tensor | None = None) -> Tensor:
+    """ℓ(m·z, m·y): the published form, in which dropped voxels count as background of uniform probability.
+
+    Args:
+        logits, target, keep, annotated: as in `loss_of_selected`.
+    """
+    return cross_entropy_and_dice(logits * keep[:, None], target * keep, annotated)

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .device import Device, OutOfMemory
 from .labels import LabelSet
-from .methods import Batch, build_method
+from .methods import Batch, Moment, Problem, build_method, method_class
 from .preprocessing import Intensity, PreprocessingPlan, Shape, Spacing
 from .survey import Survey
 from .trainer.config import TrainingConfig
@@ -27,6 +28,8 @@ SOFT_TISSUE_HU = (-200.0, 300.0)
 DARK_MARGIN_HU = 100.0
 """The window reaches this far below the darkest organ's median."""
 PATCH_STEP = 32
+MEASURING_SECONDS = 20.0
+"""A step that takes longer than this is not repeated."""
 BODY_SHARE = 8
 """A patch should cover at least 1/8 of the median scan, half of it along each axis, to see where it is."""
 PROBES: tuple[Shape, ...] = (
@@ -126,7 +129,7 @@ def make_plan(
         _intensity(survey), spacing=spacing, body_threshold=AIR_HU if survey.modality == "CT" else None
     )
     config = TrainingConfig(
-        preprocessing, patch, method, filters, batch_size=2, iterations=PRESETS["standard"]
+        preprocessing, patch, method, filters=filters, batch_size=2, iterations=PRESETS["standard"]
     )
     config = replace(config, **chosen)
     seconds = measure_iteration(config, label_set, device)
@@ -137,28 +140,36 @@ def make_plan(
 def measure_iteration(config: TrainingConfig, label_set: LabelSet, device: Device, repeats: int = 3) -> float:
     """Seconds of one optimiser step on random patches: median of ``repeats`` after a warm-up."""
     classes = label_set.number_of_classes
-    method = build_method(config.method, channels=1, classes=classes, filters=config.filters)
+    problem = Problem(1, classes, config.filters, config.patch_size)
+    method = build_method(config.method, problem, config.compat, config.method_options)
     device.place(method.network)
     optimizer = build_optimizer(method.network, config)
     shape = (config.batch_size, *config.patch_size)
-    images = torch.randn(shape, device=device.torch_device)[:, None]
     batch = Batch(
-        images.contiguous(memory_format=torch.channels_last_3d),
+        _noise(config.batch_size, config.patch_size, device),
         torch.randint(classes, shape, device=device.torch_device),
         torch.ones(config.batch_size, classes, dtype=torch.bool, device=device.torch_device),
-        images if method.uses_unlabelled else None,
+        _noise(config.unlabelled_batch_size, config.patch_size, device) if method.uses_unlabelled else None,
     )
     times = []
     for _ in range(repeats + 1):
         begin = time.perf_counter()
-        with device.autocast():
-            loss = torch.stack(list(method.losses(batch, 0.5).values())).sum()
+        method.begin_step()
         optimizer.zero_grad()
-        loss.backward()
+        for _ in range(config.accumulate):
+            for losses in device.autocast_each(method.losses(batch, Moment(0.5, 0.5))):
+                torch.stack(list(losses.values())).sum().backward()
         optimizer.step()
-        loss.item()  # waits for a GPU
+        next(method.network.parameters()).sum().item()  # waits for a GPU
         times.append(time.perf_counter() - begin)
-    return float(np.median(times[1:]))
+        if sum(times) > MEASURING_SECONDS:
+            break
+    return float(np.median(times[1:] or times))
+
+
+def _noise(count: int, patch_size: Shape, device: Device) -> Tensor:
+    images = torch.randn((count, 1, *patch_size), device=device.torch_device)
+    return images.contiguous(memory_format=torch.channels_last_3d)
 
 
 def _affordable(label_set: LabelSet, device: Device, budget: Budget, filters: int, method: str) -> int:
@@ -171,11 +182,14 @@ def _affordable(label_set: LabelSet, device: Device, budget: Budget, filters: in
     seconds_allowed = budget.minutes * 60 / PRESETS["standard"]
     for patch in PROBES:
         config = TrainingConfig(
-            PreprocessingPlan(Intensity("z_score"), spacing=(1, 1, 1)), patch, method, filters
+            PreprocessingPlan(Intensity("z_score"), spacing=(1, 1, 1)), patch, method, filters=filters
         )
         voxels = math.prod(patch)
         bytes_per_voxel = _BYTES_PER_ACTIVATION * filters + 16 * label_set.number_of_classes
-        if config.batch_size * bytes_per_voxel * voxels > budget.memory_gib * 2**30:
+        patches = config.batch_size
+        if method_class(method).uses_unlabelled:
+            patches += config.unlabelled_batch_size
+        if patches * bytes_per_voxel * voxels > budget.memory_gib * 2**30:
             break
         try:
             seconds = measure_iteration(config, label_set, device, repeats=2)

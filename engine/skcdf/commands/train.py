@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from ..device import Device
     from ..models import ModelBundle
     from ..survey import Survey
-    from ..trainer import TrainingConfig, TrainingVolume
+    from ..trainer import TrainingConfig, TrainingVolume, VolumeCache
 
 SUMMARY = "Train a model on a labelled pool, an nnU-Net raw data set or an MSD task; run it again to go on."
 EXAMPLE = """examples:
@@ -23,16 +24,24 @@ EXAMPLE = """examples:
   skcdf train pool/ runs/long --iterations 8000 --mirror
 The model lies in RUN/model when the training is done."""
 SETTINGS_FILE = "settings.json"
+RECIPES = ("published",)
 SETTINGS = (
     "method",
+    "compat",
     "iterations",
     "filters",
     "batch_size",
+    "unlabelled_batch_size",
+    "accumulate",
+    "epoch_length",
     "optimizer",
     "learning_rate",
+    "sampling",
     "foreground_fraction",
+    "augmentation",
     "mirror",
-    "augment",
+    "validations",
+    "patience",
     "seed",
 )
 """Settings that are command line arguments of the same name."""
@@ -50,32 +59,73 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "run_folder", type=Path, metavar="RUN", help="folder of this run; an interrupted one is resumed"
     )
     parser.add_argument("--name", help="the model's name (default: that of RUN)")
-    parser.add_argument("--method", help="training method (default supervised)")
     parser.add_argument(
         "--preset",
         choices=("quick", "standard", "thorough"),
         default="standard",
         help="number of iterations; skcdf plan says how long each takes (default standard)",
     )
-    settings = parser.add_argument_group("instead of the plan's choice")
-    settings.add_argument("--iterations", type=int)
-    settings.add_argument("--filters", type=int)
-    settings.add_argument("--patch-size", type=int, nargs=3, metavar=("Z", "Y", "X"), help="multiples of 32")
-    settings.add_argument("--spacing", type=float, nargs=3, metavar=("Z", "Y", "X"), help="mm")
-    settings.add_argument("--batch-size", type=int)
-    settings.add_argument("--optimizer", choices=("sgd", "adamw"))
-    settings.add_argument("--learning-rate", type=float)
-    settings.add_argument("--foreground-fraction", type=float)
-    settings.add_argument(
+    _add_method_arguments(parser)
+    _add_setting_arguments(parser)
+    add_budget_arguments(parser)
+    add_compute_arguments(parser)
+
+
+def _add_method_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the method")
+    group.add_argument(
+        "--method", help="supervised (default) or skcdf, which learns from unlabelled scans, too"
+    )
+    group.add_argument(
+        "--compat",
+        choices=("corrected", "published"),
+        help="the method as corrected here (default), or as the authors' program computes it",
+    )
+    group.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="one of the method's own settings (docs/methods.md), such as mask=multiply; may be repeated",
+    )
+    group.add_argument(
+        "--recipe",
+        choices=RECIPES,
+        help="published: everything as in the published SKCDF experiments, preprocessing included",
+    )
+
+
+def _add_setting_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("instead of the plan's choice")
+    group.add_argument("--iterations", type=int)
+    group.add_argument("--filters", type=int)
+    group.add_argument("--patch-size", type=int, nargs=3, metavar=("Z", "Y", "X"), help="multiples of 32")
+    group.add_argument("--spacing", type=float, nargs=3, metavar=("Z", "Y", "X"), help="mm")
+    group.add_argument("--batch-size", type=int, help="labelled patches")
+    group.add_argument("--unlabelled-batch-size", type=int, help="unlabelled patches")
+    group.add_argument("--accumulate", type=int, metavar="N", help="batches whose gradients make one step")
+    group.add_argument("--epoch-length", type=int, help="steps between changes of learning rate and ramps")
+    group.add_argument("--optimizer", choices=("sgd", "adamw"))
+    group.add_argument("--learning-rate", type=float)
+    group.add_argument("--sampling", choices=("balanced", "published"))
+    group.add_argument("--foreground-fraction", type=float)
+    group.add_argument("--augmentation", choices=("standard", "published", "none"))
+    group.add_argument(
         "--mirror",
         action="store_const",
         const=True,
         help="left-right flips that exchange left and right labels",
     )
-    settings.add_argument("--no-augmentation", dest="augment", action="store_const", const=False)
-    settings.add_argument("--seed", type=int)
-    add_budget_arguments(parser)
-    add_compute_arguments(parser)
+    group.add_argument("--validations", type=int, metavar="N", help="how often to look for the best weights")
+    group.add_argument("--patience", type=int, metavar="N", help="stop after so many without a better one")
+    group.add_argument("--seed", type=int)
+    group.add_argument(
+        "--cache-gib",
+        type=float,
+        default=4.0,
+        metavar="GIB",
+        help="memory for preprocessed scans (default 4); further ones go to files in RUN",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -97,7 +147,7 @@ def run(options: argparse.Namespace) -> int:
     progress = ConsoleProgress()
     survey = survey_dataset(dataset, progress)
     config = _settings(options, dataset, survey, device)
-    model = _train(config, dataset, survey, device, options.run_folder, name)
+    model = _train(config, dataset, survey, device, options, name)
     if dataset.validation:
         model = _validate(model, dataset, device)
     print(f"{model.folder}\n{model.notice}")
@@ -110,6 +160,7 @@ def _settings(
     """Those of the run that is resumed, else those of a fresh plan; the user's own choices go before both."""
     from ..files import read_json, write_json
     from ..plan import Budget, make_plan, with_preset
+    from ..recipes import published_recipe
     from ..trainer import TrainingConfig
     from .console import duration
     from .plan import describe_plan
@@ -128,8 +179,10 @@ def _settings(
         return config
     if options.spacing:
         chosen["spacing"] = tuple(options.spacing)
+    if options.recipe:
+        chosen = {**published_recipe(len(dataset.unlabelled)), **chosen}
     plan = make_plan(survey, dataset.label_set, device, Budget(options.memory_gib, options.minutes), chosen)
-    config = plan.config if options.iterations else with_preset(plan, options.preset)
+    config = plan.config if "iterations" in chosen else with_preset(plan, options.preset)
     seconds = config.iterations * plan.seconds_per_iteration
     print(f"{describe_plan(plan)}\nthis run: {config.iterations} iterations, about {duration(seconds)}")
     write_json(file, config.to_json())
@@ -142,25 +195,51 @@ def _chosen(options: argparse.Namespace) -> dict[str, Any]:
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if options.patch_size:
         chosen["patch_size"] = tuple(options.patch_size)
+    if options.option:
+        chosen["method_options"] = dict(map(_method_option, options.option))
     return chosen
 
 
+def _method_option(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise SkcdfError(
+            f"--option {text}: this is no NAME=VALUE.", "Give, for instance, --option mask=multiply."
+        )
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
 def _train(
-    config: TrainingConfig, dataset: Dataset, survey: Survey, device: Device, run_folder: Path, name: str
+    config: TrainingConfig,
+    dataset: Dataset,
+    survey: Survey,
+    device: Device,
+    options: argparse.Namespace,
+    name: str,
 ) -> ModelBundle:
-    from ..methods import method_class
-    from ..trainer import Trainer, export_bundle
+    from ..trainer import Trainer, VolumeCache, export_bundle
     from .console import ConsoleProgress, cancel_on_interrupt, duration
 
-    progress = ConsoleProgress()
-    labelled = _load(dataset, config, "labelled")
-    needed = method_class(config.method).uses_unlabelled
-    unlabelled = _load(dataset, config, "unlabelled") if needed else []
-    volumes = [*labelled, *unlabelled]
-    data: dict[str, object] = {"cases": sorted([volume.name, volume.image_hash] for volume in volumes)}
+    progress, run_folder = ConsoleProgress(), options.run_folder
+    cache = VolumeCache(run_folder / "cache", options.cache_gib)
+    volumes = {kind: _load(dataset, config, kind, cache) for kind in _needed(config)}
+    trained = [*volumes["labelled"], *volumes.get("unlabelled", [])]
+    data: dict[str, object] = {"cases": sorted([volume.name, volume.image_hash] for volume in trained)}
     with cancel_on_interrupt() as cancel:
         trainer = Trainer(
-            config, dataset.label_set, labelled, unlabelled, run_folder, device, data, progress, cancel
+            config,
+            dataset.label_set,
+            volumes["labelled"],
+            volumes.get("unlabelled", []),
+            run_folder,
+            device,
+            data,
+            progress,
+            cancel,
+            volumes.get("validation", []),
         )
         try:
             state = trainer.run()
@@ -172,10 +251,22 @@ def _train(
     print(
         f"trained {state.iteration} iterations in {duration(state.seconds)}, last loss {state.history[-1][1]:.3f}"
     )
-    return export_bundle(run_folder / "model", name, trainer.method, config, dataset, survey, volumes)
+    if state.best:
+        print(f"best on validation after {state.best[0]} iterations: mean Dice {state.best[1]:.3f}")
+    model = export_bundle(run_folder / "model", name, trainer, dataset, survey)
+    cache.close()
+    return model
 
 
-def _load(dataset: Dataset, config: TrainingConfig, kind: str) -> list[TrainingVolume]:
+def _needed(config: TrainingConfig) -> list[str]:
+    """The parts of a data set that a training reads."""
+    from ..methods import method_class
+
+    unlabelled = method_class(config.method).uses_unlabelled
+    return ["labelled", *["unlabelled"] * unlabelled, *["validation"] * bool(config.validations)]
+
+
+def _load(dataset: Dataset, config: TrainingConfig, kind: str, cache: VolumeCache) -> list[TrainingVolume]:
     from ..progress import Progress
     from ..trainer import load_volume
     from .console import ConsoleProgress
@@ -184,7 +275,8 @@ def _load(dataset: Dataset, config: TrainingConfig, kind: str) -> list[TrainingV
     cases = getattr(dataset, kind)
     volumes = []
     for index, case in enumerate(cases):
-        volumes.append(load_volume(case, dataset.label_set, config.preprocessing, config.seed))
+        volume = load_volume(case, dataset.label_set, config.preprocessing, config.seed)
+        volumes.append(cache.keep(volume))
         progress(Progress(f"load {kind} cases", index + 1, len(cases)))
     return volumes
 

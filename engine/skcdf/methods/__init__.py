@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
 from ..errors import SkcdfError
-from .base import Batch, Method
+from ..records import FieldError, record_from_plain
+from .base import Batch, Compat, Method, Moment, Problem
+from .skcdf import Skcdf
 from .supervised import Supervised
 
-METHODS: dict[str, type[Method]] = {"supervised": Supervised}
+METHODS: dict[str, type[Method]] = {"supervised": Supervised, "skcdf": Skcdf}
 
 
 def method_class(name: str) -> type[Method]:
@@ -20,17 +26,53 @@ def method_class(name: str) -> type[Method]:
     return METHODS[name]
 
 
-def build_method(name: str, *, channels: int, classes: int, filters: int) -> Method:
+def method_options(name: str, compat: Compat = "corrected", chosen: Mapping[str, Any] | None = None) -> Any:
+    """The settings of a method's face, single ones chosen otherwise.
+
+    Args:
+        name: key of `METHODS`.
+        compat: ``published`` or ``corrected``.
+        chosen: values by field name, as JSON has them.
+
+    Raises:
+        SkcdfError: no such method or setting, or a value that it cannot have.
+    """
+    kind = method_class(name).Options
+    published = {each.name: each.metadata["published"] for each in fields(kind) if each.metadata}
+    values = {**(published if compat == "published" else {}), **(chosen or {})}
+    try:
+        return record_from_plain(kind, values, f"method {name}")
+    except FieldError as error:
+        raise SkcdfError(
+            f"Method {name}: option {error.field} {error.problem}.",
+            f"Its options are {', '.join(each.name for each in fields(kind))}.",
+        ) from error
+
+
+def build_method(
+    name: str, problem: Problem, compat: Compat = "corrected", chosen: Mapping[str, Any] | None = None
+) -> Method:
     """Makes a method with a freshly initialised network.
 
     Args:
         name: key of `METHODS`.
-        channels, classes, filters: of its network.
+        problem: what to build for.
+        compat, chosen: see `method_options`.
 
     Raises:
-        SkcdfError: no method of that name.
+        SkcdfError: see `method_options`.
     """
-    return method_class(name)(channels=channels, classes=classes, filters=filters)
+    return method_class(name)(problem, method_options(name, compat, chosen))
 
 
-__all__ = ["METHODS", "Batch", "Method", "build_method", "method_class"]
+__all__ = [
+    "METHODS",
+    "Batch",
+    "Compat",
+    "Method",
+    "Moment",
+    "Problem",
+    "build_method",
+    "method_class",
+    "method_options",
+]

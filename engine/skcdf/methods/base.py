@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 from torch import Tensor, nn
+
+Compat = Literal["published", "corrected"]
 
 
 @dataclass(frozen=True)
@@ -25,38 +30,91 @@ class Batch:
     unlabelled: Tensor | None = None
 
 
-class Method(Protocol):
-    """A training method: a network and the loss of one iteration.
+@dataclass(frozen=True)
+class Moment:
+    """Where a training stands, 0 at its start and 1 at its end.
 
-    Args:
+    Attributes:
+        progress: the fraction that is done.
+        lagging: the same one epoch earlier, for what the published programs compute late (`docs/methods.md` §5);
+            equal to ``progress`` where the training has no epochs.
+    """
+
+    progress: float
+    lagging: float
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a method is built for.
+
+    Attributes:
         channels: input channels.
         classes: output classes, background included.
         filters: channels of the network's first stage.
+        patch_size: ``(z, y, x)`` voxels.
+        class_names: for messages; background first.
+        voxel_counts: ``(case, class)`` voxels of each class in the labelled cases, by case name; nan where the class
+            was not annotated. No rows: unknown.
+    """
+
+    channels: int
+    classes: int
+    filters: int
+    patch_size: tuple[int, int, int]
+    class_names: tuple[str, ...] = ()
+    voxel_counts: np.ndarray = field(default_factory=lambda: np.empty((0, 0)), compare=False)
+
+
+class Method(ABC):
+    """A training method: a network and the losses of one step.
 
     A method is one file here and one entry in `methods.METHODS`; the loop (`trainer.Trainer`) does the rest:
     sampling, augmentation, precision, optimiser, schedule, checkpoints.
+
+    Args:
+        problem: what to build for.
+        options: an instance of `Options`.
     """
 
-    uses_unlabelled: ClassVar[bool]
+    Options: ClassVar[type[Any]]
+    """Frozen dataclass of the method's own settings. Its defaults are the corrected face; fields whose metadata
+    hold ``published`` have that value in the published one, and say ``why`` they differ."""
+
+    uses_unlabelled: ClassVar[bool] = False
     """Whether batches need unlabelled patches."""
 
     network: nn.Module
     """Everything trainable. Its state dict is what checkpoints and bundles hold."""
 
-    def __init__(self, *, channels: int, classes: int, filters: int) -> None: ...
+    @abstractmethod
+    def __init__(self, problem: Problem, options: Any) -> None: ...
 
-    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+    def begin_step(self) -> None:  # noqa: B027  (most methods have nothing to do)
+        """Called before every optimiser step."""
+
+    @abstractmethod
+    def losses(self, batch: Batch, moment: Moment) -> Iterator[dict[str, Tensor]]:
         """Runs the network on ``batch``.
 
-        Args:
-            batch: the patches.
-            progress: fraction of the training that is done, 0 to 1, for ramps.
-
-        Returns:
-            Named scalar losses; the loop minimises their sum.
+        Yields:
+            Groups of named scalar losses; the loop minimises the sum of all. Each group is backpropagated before the
+            next is computed, so that only one group's activations are in memory.
         """
-        ...
 
-    def inference_network(self) -> tuple[str, dict[str, object]]:
+    @abstractmethod
+    def inference_network(self) -> tuple[str, dict[str, Any]]:
         """Registry name and arguments of the network that a bundle needs for inference."""
-        ...
+
+    def inference_keys(self) -> tuple[str, ...] | Literal["all"]:
+        """The tensors of `weights` which that network needs."""
+        return "all"
+
+    def weights(self, patches: Callable[[], Iterable[Tensor]]) -> dict[str, Tensor]:
+        """State dict for validation and bundles.
+
+        Args:
+            patches: makes training patches ``(batch, channel, z, y, x)`` on the network's device, for methods that
+                have statistics to gather. The training itself must not notice.
+        """
+        return {name: tensor.clone() for name, tensor in self.network.state_dict().items()}

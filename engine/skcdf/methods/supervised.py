@@ -2,44 +2,52 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..losses import cross_entropy_and_dice
 from ..networks import build_network
-from .base import Batch
-
-GAMMA = 0.5
-"""Balance of the cross-entropy: with the plain mean, classes of 1 voxel in 7000 are never found."""
+from .base import Batch, Method, Moment, Problem
 
 
-class Supervised:
-    """Cross-entropy plus soft Dice of one V-Net on the labelled patches alone.
+@dataclass(frozen=True)
+class SupervisedOptions:
+    """Settings of `Supervised`.
 
-    Args:
-        channels: input channels.
-        classes: output classes, background included.
-        filters: channels of the V-Net's first stage.
+    Attributes:
+        gamma: balance of the cross-entropy; with the plain mean (1), classes of 1 voxel in 7000 are never found.
         dropout: channel dropout of the V-Net.
     """
 
-    uses_unlabelled: ClassVar[bool] = False
+    gamma: float = 0.5
+    dropout: float = 0.0
 
-    def __init__(self, *, channels: int, classes: int, filters: int, dropout: float = 0.0) -> None:
-        self._arguments: dict[str, object] = {
-            "channels": channels,
-            "classes": classes,
-            "filters": filters,
-            "dropout": dropout,
+
+class Supervised(Method):
+    """Cross-entropy plus soft Dice of one V-Net on the labelled patches alone."""
+
+    Options = SupervisedOptions
+
+    def __init__(self, problem: Problem, options: SupervisedOptions) -> None:
+        self.options = options
+        self._arguments: dict[str, Any] = {
+            "channels": problem.channels,
+            "classes": problem.classes,
+            "filters": problem.filters,
+            "dropout": options.dropout,
         }
-        self.network: nn.Module = build_network("vnet", self._arguments)
+        self.network = build_network("vnet", self._arguments)
 
-    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, moment: Moment) -> Iterator[dict[str, Tensor]]:
         """See `Method.losses`; one loss called ``supervised``."""
         logits = self.network(batch.images)
-        return {"supervised": cross_entropy_and_dice(logits, batch.labels, batch.annotated, GAMMA)}
+        yield {
+            "supervised": cross_entropy_and_dice(logits, batch.labels, batch.annotated, self.options.gamma)
+        }
 
-    def inference_network(self) -> tuple[str, dict[str, object]]:
+    def inference_network(self) -> tuple[str, dict[str, Any]]:
         """See `Method.inference_network`."""
         return "vnet", self._arguments

@@ -8,9 +8,10 @@ from typing import Any
 from torch import nn
 
 from ..errors import SkcdfError
+from .decoupled import DecoupledVNet
 from .vnet import VNet
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"vnet": VNet}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"vnet": VNet, "skcdf": DecoupledVNet}
 
 
 def build_network(name: str, arguments: dict[str, Any], source: str = "model") -> nn.Module:

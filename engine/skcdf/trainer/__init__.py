@@ -4,5 +4,6 @@ from .config import TrainingConfig
 from .data import TrainingVolume, load_volume
 from .export import export_bundle
 from .trainer import Trainer
+from .volume_cache import VolumeCache
 
-__all__ = ["Trainer", "TrainingConfig", "TrainingVolume", "export_bundle", "load_volume"]
+__all__ = ["Trainer", "TrainingConfig", "TrainingVolume", "VolumeCache", "export_bundle", "load_volume"]

@@ -6,6 +6,7 @@ slot. Left–right mirroring exchanges the values of paired organs, so that side
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from ..labels import LabelSet
 from ..preprocessing import Spacing
+from .config import Augmentation
 
 ROTATION_DEGREES = 12.0
 SCALING = 1.2
@@ -26,7 +28,8 @@ class Change:
 
     Attributes:
         matrix: 3×3, from output to input positions in mm round the patch's centre, ``(x, y, z)``.
-        mirror: left–right flip.
+        mirror: left–right flip; paired organs exchange their values.
+        blind_flips: whether to flip along ``(y, x)`` with labels left as they are: the published augmentation.
         contrast, brightness: factor on, and then addend to, normalised intensities.
         noise: standard deviation of added Gaussian noise.
         noise_seed: of that noise.
@@ -34,34 +37,40 @@ class Change:
 
     matrix: np.ndarray
     mirror: bool
+    blind_flips: tuple[bool, bool]
     contrast: float
     brightness: float
     noise: float
     noise_seed: int
 
 
-def draw_change(rng: np.random.Generator, *, mirror: bool, augment: bool) -> Change:
+def draw_change(rng: np.random.Generator, *, mirror: bool, augmentation: Augmentation) -> Change:
     """Draws one patch's change.
 
     Args:
         rng: source of randomness.
         mirror: allow left–right flips.
-        augment: allow rotation, scaling and intensity changes.
+        augmentation: see `TrainingConfig.augmentation`.
     """
-    flipped = bool(rng.random() < 0.5)
+    mirrored = bool(rng.random() < 0.5) and mirror
     angles = np.deg2rad(rng.uniform(-ROTATION_DEGREES, ROTATION_DEGREES, 3))
     scale = SCALING ** rng.uniform(-1, 1)
     contrast, brightness = rng.uniform(0.85, 1.15), rng.normal(0, 0.1)
     noise, noise_seed = max(0.0, rng.normal(0, 0.08)), int(rng.integers(2**62))
-    if not augment:
-        return Change(np.eye(3), mirror and flipped, 1.0, 0.0, 0.0, noise_seed)
-    return Change(_rotation(angles) * scale, mirror and flipped, contrast, brightness, noise, noise_seed)
+    flips = (bool(rng.random() < 0.5), bool(rng.random() < 0.5))
+    if augmentation == "standard":
+        matrix = _rotation(angles) * scale
+        return Change(matrix, mirrored, (False, False), contrast, brightness, noise, noise_seed)
+    blind = flips if augmentation == "published" else (False, False)
+    return Change(np.eye(3), mirrored, blind, 1.0, 0.0, 0.0, noise_seed)
 
 
-def draw_changes(seed: tuple[int, ...], count: int, *, mirror: bool, augment: bool) -> list[Change]:
-    """Draws the changes of ``count`` patches; slot ``i`` depends on ``(*seed, i)`` alone."""
-    generators = (np.random.default_rng((*seed, slot)) for slot in range(count))
-    return [draw_change(rng, mirror=mirror, augment=augment) for rng in generators]
+def draw_changes(
+    seeds: Iterable[tuple[int, ...]], *, mirror: bool, augmentation: Augmentation
+) -> list[Change]:
+    """Draws a change for each of ``seeds``, which alone decides it."""
+    generators = map(np.random.default_rng, seeds)
+    return [draw_change(rng, mirror=mirror, augmentation=augmentation) for rng in generators]
 
 
 def _rotation(angles: np.ndarray) -> np.ndarray:
@@ -98,6 +107,9 @@ def apply_changes(
         if change.mirror:
             images[index] = images[index].flip(-1)
             labels[index] = exchange[labels[index].flip(-1).long()]
+        axes = [axis for axis, flipped in zip((-2, -1), change.blind_flips, strict=True) if flipped]
+        if axes:
+            images[index], labels[index] = images[index].flip(axes), labels[index].flip(axes)
         images[index] = images[index] * change.contrast + change.brightness
         if change.noise:
             generator = torch.Generator(images.device).manual_seed(change.noise_seed)

@@ -16,31 +16,38 @@ from torch import Tensor, nn
 from ..errors import SkcdfError
 from ..files import atomic_write
 
-SCHEMA = 1
+SCHEMA = 2
 FILE_NAME = "checkpoint.safetensors"
 
 
-@dataclass(frozen=True)
+@dataclass
 class TrainingState:
     """What is beside the weights in a checkpoint.
 
     Attributes:
-        iteration: optimiser steps done.
-        seconds: time spent training so far.
         config: the settings, as `TrainingConfig.to_json` gives them.
         data: what the training was given: case names and content hashes.
-        history: ``[iteration, loss]`` pairs, means since the pair before.
-        recent: the losses since the last pair.
+        iteration: optimiser steps done.
+        seconds: time spent training so far.
+        history: ``[iteration, loss, {name: part of it}]``, means since the entry before.
+        recent: the parts of the loss of each step since the last entry.
+        validations: ``[iteration, mean Dice, {organ: mean Dice or null}]``.
         scaler: state of the gradient scaler in float16 training, else empty.
     """
 
-    iteration: int
-    seconds: float
     config: dict[str, Any]
     data: dict[str, Any]
-    history: list[list[float]]
-    recent: list[float] = field(default_factory=list)
+    iteration: int = 0
+    seconds: float = 0.0
+    history: list[list[Any]] = field(default_factory=list)
+    recent: list[dict[str, float]] = field(default_factory=list)
+    validations: list[list[Any]] = field(default_factory=list)
     scaler: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def best(self) -> list[Any] | None:
+        """The first of the best validations."""
+        return max(self.validations, key=lambda each: float(each[1]), default=None)
 
 
 def plain(content: Any) -> Any:

@@ -1,6 +1,6 @@
 """Training patches: volumes in memory, class-balanced draws, a thread that works ahead.
 
-Every draw is a function of seed, iteration and slot, never of the order in which threads run: a resumed training
+Every draw is a function of seed, batch and slot, never of the order in which threads run: a resumed training
 sees the patches that an uninterrupted one would have seen. Threads, not processes: inside Slicer a worker process
 would start the launcher again and hang.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +24,7 @@ from ..image import read_image, read_label_map
 from ..labels import LabelSet
 from ..pool import voxel_hash
 from ..preprocessing import PreprocessingPlan, Shape
+from .config import Sampling
 
 LOCATIONS_PER_CLASS = 2000
 LOOK_AHEAD = 4
@@ -53,6 +54,13 @@ class TrainingVolume:
     def darkest(self) -> float:
         """Lowest intensity: what lies round a volume that is smaller than a patch."""
         return float(self.image.min())
+
+    @cached_property
+    def voxel_counts(self) -> np.ndarray:
+        """Voxels of every class ``(class,)``, float64; nan where it was not annotated."""
+        assert self.labels is not None
+        counts = np.bincount(self.labels.ravel(), minlength=self.annotated.size)
+        return np.where(self.annotated, counts, np.nan)
 
 
 def load_volume(case: Case, label_set: LabelSet, plan: PreprocessingPlan, seed: int) -> TrainingVolume:
@@ -108,7 +116,7 @@ def _locations(labels: np.ndarray, classes: int, seed: int) -> tuple[np.ndarray,
 
 @dataclass(frozen=True)
 class Patches:
-    """The patches of one iteration, before augmentation, on the CPU.
+    """The patches of one batch, before augmentation, on the CPU.
 
     Attributes:
         images: ``(batch, 1, z, y, x)``, float32.
@@ -127,10 +135,12 @@ class PatchSampler:
     Args:
         volumes: where to draw from; all labelled or all unlabelled.
         patch_size: ``(z, y, x)`` voxels.
-        batch_size: patches an iteration.
+        slots: the places in a batch that are drawn here; data-parallel ranks have different ones.
+        batch_size: of all ranks together.
         foreground_fraction: share of patches centred near a voxel of a class drawn evenly from all classes.
-        seed: together with ``stream``, iteration and slot it fixes every draw.
+        seed: together with ``stream``, draw and slot it fixes every patch.
         stream: tells samplers of one training apart.
+        sampling: ``balanced``, or ``published``: each case once an epoch, a corner drawn evenly but for the last.
     """
 
     def __init__(
@@ -141,30 +151,33 @@ class PatchSampler:
         foreground_fraction: float,
         seed: int,
         stream: int = 0,
+        *,
+        slots: range | None = None,
+        sampling: Sampling = "balanced",
     ) -> None:
         self._volumes = volumes
         self._patch_size = patch_size
         self._batch_size = batch_size
+        self._slots = slots or range(batch_size)
         self._foreground_fraction = foreground_fraction
         self._seed = (seed, stream)
+        self._sampling = sampling
         classes = range(1, volumes[0].annotated.size)
         holders = {k: [v for v in volumes if v.locations and len(v.locations[k])] for k in classes}
         self._holders = {k: found for k, found in holders.items() if found}
 
-    def draw(self, iteration: int) -> Patches:
-        """The patches of ``iteration``; the same for the same arguments, whoever asks and whenever."""
-        seeds = ((*self._seed, iteration, slot) for slot in range(self._batch_size))
-        drawn = [self._draw_one(np.random.default_rng(seed)) for seed in seeds]
+    def draw(self, index: int) -> Patches:
+        """The patches of the batch ``index``; the same for the same arguments, whoever asks and whenever."""
+        drawn = [self._draw_one(index, slot) for slot in self._slots]
         images, labels, annotated = (torch.from_numpy(np.stack(parts)) for parts in zip(*drawn, strict=True))
         return Patches(images[:, None], labels, annotated)
 
-    def _draw_one(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        if self._holders and rng.random() < self._foreground_fraction:
-            wanted = list(self._holders)[rng.integers(len(self._holders))]
-            volume = self._holders[wanted][rng.integers(len(self._holders[wanted]))]
-            voxels = volume.locations[wanted]
-            reach = np.array(self._patch_size) // 4
-            centre = voxels[rng.integers(len(voxels))] + rng.integers(-reach, reach + 1)
+    def _draw_one(self, index: int, slot: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rng = np.random.default_rng((*self._seed, index, slot))
+        if self._sampling == "published":
+            volume, centre = self._published_draw(rng, index * self._batch_size + slot)
+        elif self._holders and rng.random() < self._foreground_fraction:
+            volume, centre = self._foreground_draw(rng)
         else:
             volume = self._volumes[int(rng.integers(len(self._volumes)))]
             centre = rng.integers(0, volume.image.shape)
@@ -172,6 +185,21 @@ class PatchSampler:
         if volume.labels is None:
             return image, np.zeros(self._patch_size, np.uint8), volume.annotated
         return image, _patch(volume.labels, centre, self._patch_size, 0), volume.annotated
+
+    def _foreground_draw(self, rng: np.random.Generator) -> tuple[TrainingVolume, np.ndarray]:
+        wanted = list(self._holders)[rng.integers(len(self._holders))]
+        volume = self._holders[wanted][rng.integers(len(self._holders[wanted]))]
+        voxels = volume.locations[wanted]
+        reach = np.array(self._patch_size) // 4
+        return volume, voxels[rng.integers(len(voxels))] + rng.integers(-reach, reach + 1)
+
+    def _published_draw(self, rng: np.random.Generator, number: int) -> tuple[TrainingVolume, np.ndarray]:
+        epoch, place = divmod(number, len(self._volumes))
+        order = np.random.default_rng((*self._seed, epoch)).permutation(len(self._volumes))
+        volume = self._volumes[int(order[place])]
+        size = np.array(self._patch_size)
+        corner = rng.integers(0, np.maximum(np.array(volume.image.shape) - size, 1))
+        return volume, corner + size // 2
 
 
 def _patch(array: np.ndarray, centre: np.ndarray, size: Shape, fill: float) -> np.ndarray:
@@ -191,22 +219,24 @@ def _patch(array: np.ndarray, centre: np.ndarray, size: Shape, fill: float) -> n
     return patch
 
 
-def prefetch(samplers: Sequence[PatchSampler], start: int, stop: int) -> Iterator[tuple[Patches, ...]]:
-    """Draws from every sampler for iterations ``start`` … ``stop − 1``, a few ahead, in one thread."""
+def prefetch(
+    samplers: Sequence[PatchSampler], start: int, stop: int
+) -> Generator[tuple[Patches, ...], None, None]:
+    """Draws batches ``start`` … ``stop − 1`` from every sampler, a few ahead, in one thread."""
 
-    def draw(iteration: int) -> tuple[Patches, ...]:
-        return tuple(sampler.draw(iteration) for sampler in samplers)
+    def draw(index: int) -> tuple[Patches, ...]:
+        return tuple(sampler.draw(index) for sampler in samplers)
 
     with ThreadPoolExecutor(1, "skcdf-prefetch") as executor:
         first = range(start, min(start + LOOK_AHEAD, stop))
-        waiting = deque(executor.submit(draw, iteration) for iteration in first)
+        waiting = deque(executor.submit(draw, index) for index in first)
         try:
-            for iteration in range(start + LOOK_AHEAD, stop + LOOK_AHEAD):
+            for index in range(start + LOOK_AHEAD, stop + LOOK_AHEAD):
                 if not waiting:
                     return
                 patches = waiting.popleft().result()
-                if iteration < stop:
-                    waiting.append(executor.submit(draw, iteration))
+                if index < stop:
+                    waiting.append(executor.submit(draw, index))
                 yield patches
         finally:
             for future in waiting:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from .. import __version__
 from ..cases import Dataset
-from ..methods import Method
 from ..models import (
     Expectations,
     InferenceOptions,
@@ -18,8 +16,7 @@ from ..models import (
     save_bundle,
 )
 from ..survey import Survey
-from .config import TrainingConfig
-from .data import TrainingVolume
+from .trainer import Trainer
 
 UNDECIDED_LICENCE = "Not stated: it is for the owner of the training data to decide."
 
@@ -27,33 +24,31 @@ UNDECIDED_LICENCE = "Not stated: it is for the owner of the training data to dec
 def export_bundle(
     folder: Path,
     name: str,
-    method: Method,
-    config: TrainingConfig,
+    trainer: Trainer,
     dataset: Dataset,
     survey: Survey,
-    volumes: Sequence[TrainingVolume],
 ) -> ModelBundle:
-    """Writes the network of ``method`` as a model bundle.
+    """Writes the outcome of a training as a model bundle.
 
     Args:
         folder: the bundle's folder; a model that is there is replaced.
         name: the model's name.
-        method: after training.
-        config: its settings.
+        trainer: after `Trainer.run`.
         dataset: what it was trained on.
         survey: of ``dataset``.
-        volumes: the training volumes, whose hashes the bundle carries.
 
     Raises:
         SkcdfError: the folder cannot be written, or holds something else.
     """
+    config, method = trainer.config, trainer.method
     network, arguments = method.inference_network()
-    labelled = [volume for volume in volumes if volume.labels is not None]
+    unlabelled = trainer.unlabelled if method.uses_unlabelled else ()
+    best = trainer.state.best
     now = datetime.now(UTC)
     bundle = ModelBundle(
         name=name,
         version=now.strftime("%Y.%m.%d"),
-        title=f"{dataset.label_set.title}, {len(labelled)} labelled training cases",
+        title=f"{dataset.label_set.title}, {len(trainer.labelled)} labelled training cases",
         description="",
         network=NetworkDescription(network, dict(arguments)),
         channels=(dataset.modality,),
@@ -63,22 +58,23 @@ def export_bundle(
         expects=_expectations(survey, dataset),
         training=TrainingRecord(
             method=config.method,
-            iterations=config.iterations,
+            iterations=best[0] if best else trainer.state.iteration,
             seed=config.seed,
-            labelled_cases=len(labelled),
-            unlabelled_cases=len(volumes) - len(labelled),
+            labelled_cases=len(trainer.labelled),
+            unlabelled_cases=len(unlabelled),
             data=f"synthetic phantoms of data set {dataset.name}"
             if dataset.synthetic
             else f"data set {dataset.name}",
             created=now.isoformat(timespec="seconds"),
             skcdf_version=__version__,
             synthetic=dataset.synthetic,
-            image_hashes=tuple(volume.image_hash for volume in volumes),
+            compat=config.compat,
+            image_hashes=tuple(volume.image_hash for volume in (*trainer.labelled, *unlabelled)),
         ),
         licence=UNDECIDED_LICENCE,
         inference=InferenceOptions(air_threshold_hu=config.preprocessing.body_threshold),
     )
-    return save_bundle(folder, bundle, method.network.state_dict())
+    return save_bundle(folder, bundle, trainer.weights(), inference_keys=method.inference_keys())
 
 
 def _expectations(survey: Survey, dataset: Dataset) -> Expectations:

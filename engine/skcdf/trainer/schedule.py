@@ -24,8 +24,8 @@ def build_optimizer(network: nn.Module, config: TrainingConfig) -> torch.optim.O
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, config: TrainingConfig, iteration: int) -> float:
-    """Sets and returns lr₀ (1 − t/T)^0.9 for iteration ``t`` of ``T``."""
-    rate = config.learning_rate * (1 - iteration / config.iterations) ** POWER
+    """Sets and returns lr₀ (1 − t)^0.9 for the moment ``t`` of ``iteration``."""
+    rate = config.learning_rate * (1 - config.moment(iteration).lagging) ** POWER
     for group in optimizer.param_groups:
         group["lr"] = rate
     return rate

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..device import Device
 from ..errors import Cancelled, SkcdfError
+from ..files import atomic_write
 from ..labels import LabelSet
-from ..methods import Batch, Method, build_method
+from ..methods import Batch, Method, Problem, build_method
+from ..networks import build_network
 from ..progress import CancelToken, Progress, ProgressCallback, ignore_progress
+from ..weights import read_weights, write_weights
 from .augment import apply_changes, draw_changes, mirror_annotated
 from .checkpoint import FILE_NAME, TrainingState, load_checkpoint, plain, read_state, save_checkpoint
 from .config import TrainingConfig
 from .data import Patches, PatchSampler, TrainingVolume, prefetch
 from .schedule import build_optimizer, set_learning_rate
+from .validation import mean_dice, validate
 
 CHECKPOINT_SECONDS = 60.0
 HISTORY_STEP = 20
-GRADIENT_LIMIT = 12.0
-_PATCHES, _UNLABELLED, _CHANGES, _DROPOUT = range(4)  # streams of random numbers
+BEST_FILE = "best.safetensors"
+STATISTICS_BATCHES = 12
+"""Batches from which a method gathers batch statistics anew (`Method.weights`)."""
+_PATCHES, _UNLABELLED, _CHANGES, _DROPOUT, _STATISTICS = range(5)  # streams of random numbers
 
 
 @dataclass
@@ -35,11 +43,12 @@ class Trainer:
         config: the settings.
         label_set: of the volumes.
         labelled, unlabelled: the volumes.
-        run_folder: where the checkpoint lies.
+        run_folder: where the checkpoint and the best weights lie.
         device: where to compute.
         data: what the volumes were made from; kept in the checkpoint, and a resumed training must match it.
         progress: called after every iteration.
         cancel: asked before every iteration; a cancelled training writes a checkpoint first.
+        validation: labelled volumes, by which the best weights are chosen; none of them is trained on.
     """
 
     config: TrainingConfig
@@ -51,15 +60,14 @@ class Trainer:
     data: dict[str, object] = field(default_factory=dict)
     progress: ProgressCallback = ignore_progress
     cancel: CancelToken = field(default_factory=CancelToken)
+    validation: Sequence[TrainingVolume] = ()
 
     def __post_init__(self) -> None:
-        classes = self.label_set.number_of_classes
+        self._check_volumes()
         torch.manual_seed(self.config.seed)
         self.method: Method = build_method(
-            self.config.method, channels=1, classes=classes, filters=self.config.filters
+            self.config.method, self._problem(), self.config.compat, self.config.method_options
         )
-        if not self.labelled:
-            raise SkcdfError("There is no labelled training case.", "Add at least one to the data set.")
         if self.method.uses_unlabelled and not self.unlabelled:
             raise SkcdfError(
                 f"Method {self.config.method} needs unlabelled scans and there are none.",
@@ -69,11 +77,17 @@ class Trainer:
         self._optimizer = build_optimizer(self.method.network, self.config)
         self._scaler = self.device.gradient_scaler()
         self._samplers = self._make_samplers()
+        self.state = TrainingState(plain(self.config.to_json()), plain(self.data))
 
     @property
     def checkpoint_file(self) -> Path:
         """Where the interrupted state is kept."""
         return self.run_folder / FILE_NAME
+
+    @property
+    def best_file(self) -> Path:
+        """Where the weights of the best validation are kept."""
+        return self.run_folder / BEST_FILE
 
     def run(self) -> TrainingState:
         """Trains to the last iteration, from the run folder's checkpoint where there is one.
@@ -82,118 +96,219 @@ class Trainer:
             Cancelled: the token was raised; the checkpoint is written.
             SkcdfError: the checkpoint in the folder belongs to other settings or data.
         """
-        state = self._resume()
-        history, losses, seconds = list(state.history), list(state.recent), state.seconds
-        begin = last_saved = time.monotonic()
+        self._resume()
         self.method.network.train()
-        iteration = state.iteration
+        count = self.config.accumulate
+        batches = prefetch(self._samplers, self.state.iteration * count, self.config.iterations * count)
+        saved = time.monotonic()
         try:
-            for patches in prefetch(self._samplers, iteration, self.config.iterations):
-                self.cancel.raise_if_cancelled()
-                losses.append(self.step(iteration, patches))
-                iteration += 1
-                if iteration % HISTORY_STEP == 0 or iteration == self.config.iterations:
-                    history.append([iteration, float(np.mean(losses))])
-                    losses = []
-                if time.monotonic() - last_saved > CHECKPOINT_SECONDS:
-                    self._save(iteration, seconds + time.monotonic() - begin, history, losses)
-                    last_saved = time.monotonic()
-                self.progress(self._report(iteration, history))
-        except Cancelled:
-            self._save(iteration, seconds + time.monotonic() - begin, history, losses)
+            with closing(batches):
+                while not self._is_finished():
+                    with self._timed():
+                        self.cancel.raise_if_cancelled()
+                        losses = self.step(self.state.iteration, [next(batches) for _ in range(count)])
+                    self._record(losses)
+                    if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                        self._save()
+                        saved = time.monotonic()
+                    self.progress(self._report())
+        except Cancelled:  # between steps: a step that failed half-way must not be saved
+            self._save()
             raise
-        return self._save(iteration, seconds + time.monotonic() - begin, history, losses)
+        self._save()
+        return self.state
 
-    def step(self, iteration: int, patches: tuple[Patches, ...]) -> float:
+    def step(self, iteration: int, batches: Sequence[tuple[Patches, ...]]) -> dict[str, float]:
         """One optimiser step.
 
         Args:
             iteration: its number, from 0; with the seed it fixes augmentation and dropout.
-            patches: labelled and, for methods that use them, unlabelled patches.
+            batches: `TrainingConfig.accumulate` times labelled and, for methods that use them, unlabelled patches.
 
         Returns:
-            The summed loss.
+            The losses by name, means over ``batches``.
 
         Raises:
-            SkcdfError: the loss is no longer a number.
+            SkcdfError: a loss is no longer a number.
         """
-        batch = self._augmented(iteration, patches)
         torch.manual_seed(self._seed(_DROPOUT, iteration))
         set_learning_rate(self._optimizer, self.config, iteration)
-        with self.device.autocast():
-            losses = self.method.losses(batch, iteration / self.config.iterations)
-        total = torch.stack(list(losses.values())).sum()
-        if not bool(torch.isfinite(total)):
-            raise SkcdfError(
-                f"The loss of iteration {iteration} is not a number.",
-                "Lower the learning rate, or train with --precision fp32.",
-            )
+        self.method.begin_step()
         self._optimizer.zero_grad(set_to_none=True)
-        self._scaler.scale(total).backward()
+        sums: dict[str, float] = {}
+        for index, patches in enumerate(batches):
+            batch = self._augmented(iteration * len(batches) + index, patches)
+            groups = self.method.losses(batch, self.config.moment(iteration))
+            for losses in self.device.autocast_each(groups):
+                total = torch.stack(list(losses.values())).sum()
+                if not bool(torch.isfinite(total)):
+                    raise SkcdfError(
+                        f"The loss of iteration {iteration} is not a number.",
+                        "Lower the learning rate, or train with --precision fp32.",
+                    )
+                self._scaler.scale(total / len(batches)).backward()
+                for name, value in losses.items():
+                    sums[name] = sums.get(name, 0.0) + float(value.detach()) / len(batches)
         self._scaler.unscale_(self._optimizer)
-        torch.nn.utils.clip_grad_norm_(self.method.network.parameters(), GRADIENT_LIMIT)
+        if self.config.gradient_limit is not None:
+            torch.nn.utils.clip_grad_norm_(self.method.network.parameters(), self.config.gradient_limit)
         self._scaler.step(self._optimizer)
         self._scaler.update()
-        return float(total.detach())
+        return sums
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights to keep: those of the best validation, or the last ones where there was none."""
+        if self.state.best is not None:
+            return read_weights(self.best_file)
+        return self.method.weights(self._statistics_patches)
+
+    def _is_finished(self) -> bool:
+        """Whether the last iteration is done, or patience has run out; validates first where that is due."""
+        with self._timed():
+            self._validate()
+        found, patience = self.state.validations, self.config.patience
+        since = len(found) - 1 - found.index(self.state.best) if self.state.best else 0
+        hopeless = patience is not None and since >= patience
+        return hopeless or self.state.iteration >= self.config.iterations
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.state.seconds += time.monotonic() - begin
+
+    def _check_volumes(self) -> None:
+        if not self.labelled:
+            raise SkcdfError("There is no labelled training case.", "Add at least one to the data set.")
+        trained = {volume.image_hash: volume.name for volume in (*self.labelled, *self.unlabelled)}
+        for volume in self.validation:
+            if volume.image_hash in trained:
+                raise SkcdfError(
+                    f"Validation case {volume.name} is the same scan as training case "
+                    f"{trained[volume.image_hash]}.",
+                    "Take it out of one of the two splits.",
+                )
+
+    def _problem(self) -> Problem:
+        ordered = sorted(self.labelled, key=lambda volume: volume.name)
+        return Problem(
+            channels=1,
+            classes=self.label_set.number_of_classes,
+            filters=self.config.filters,
+            patch_size=self.config.patch_size,
+            class_names=("background", *self.label_set.names),
+            voxel_counts=np.stack([volume.voxel_counts for volume in ordered]),
+        )
 
     def _seed(self, stream: int, iteration: int) -> int:
         sequence = np.random.SeedSequence((self.config.seed, stream, iteration))
         return int(sequence.generate_state(1, np.uint64)[0] >> 1)
 
     def _make_samplers(self) -> list[PatchSampler]:
-        config = self.config
-        sizes = (config.patch_size, config.batch_size)
-        samplers = [PatchSampler(self.labelled, *sizes, config.foreground_fraction, config.seed, _PATCHES)]
+        config, sampling = self.config, self.config.sampling
+        size, seed = config.patch_size, config.seed
+        samplers = [
+            PatchSampler(
+                self.labelled,
+                size,
+                config.batch_size,
+                config.foreground_fraction,
+                seed,
+                _PATCHES,
+                sampling=sampling,
+            )
+        ]
         if self.method.uses_unlabelled:
-            samplers.append(PatchSampler(self.unlabelled, *sizes, 0.0, config.seed, _UNLABELLED))
+            batch_size = config.unlabelled_batch_size
+            samplers.append(
+                PatchSampler(self.unlabelled, size, batch_size, 0.0, seed, _UNLABELLED, sampling=sampling)
+            )
         return samplers
 
-    def _augmented(self, iteration: int, patches: tuple[Patches, ...]) -> Batch:
+    def _statistics_patches(self) -> Iterable[Tensor]:
+        """Patches from anywhere in the training scans, as the sliding window sees them."""
+        volumes = [*self.labelled, *(self.unlabelled if self.method.uses_unlabelled else ())]
+        sampler = PatchSampler(volumes, self.config.patch_size, 2, 0.0, self.config.seed, _STATISTICS)
+        with self.device.autocast():
+            for index in range(STATISTICS_BATCHES):
+                self.cancel.raise_if_cancelled()
+                images = sampler.draw(index).images.to(self.device.torch_device)
+                yield images.contiguous(memory_format=torch.channels_last_3d)
+
+    def _augmented(self, index: int, patches: tuple[Patches, ...]) -> Batch:
         device, config = self.device.torch_device, self.config
         spacing = config.preprocessing.spacing or (1.0, 1.0, 1.0)
         parts = []
-        for index, drawn in enumerate(patches):
+        for stream, drawn in enumerate(patches):
             images, labels, annotated = (
                 tensor.to(device, non_blocking=True)
                 for tensor in (drawn.images, drawn.labels, drawn.annotated)
             )
-            seed = (config.seed, _CHANGES, index, iteration)
-            changes = draw_changes(seed, len(images), mirror=config.mirror, augment=config.augment)
+            seeds = ((config.seed, _CHANGES, stream, index, slot) for slot in range(len(images)))
+            changes = draw_changes(seeds, mirror=config.mirror, augmentation=config.augmentation)
             images, labels = apply_changes(images, labels, changes, spacing, self.label_set)
             images = images.contiguous(memory_format=torch.channels_last_3d)
             parts.append((images, labels, mirror_annotated(annotated, changes, self.label_set)))
         images, labels, annotated = parts[0]
         return Batch(images, labels, annotated, parts[1][0] if len(parts) > 1 else None)
 
-    def _resume(self) -> TrainingState:
-        start = self._state(0, 0.0, [], [])
+    def _record(self, losses: dict[str, float]) -> None:
+        state = self.state
+        state.iteration += 1
+        state.recent.append(losses)
+        if state.iteration % HISTORY_STEP == 0 or state.iteration == self.config.iterations:
+            means = {name: float(np.mean([each[name] for each in state.recent])) for name in losses}
+            state.history.append([state.iteration, sum(means.values()), means])
+            state.recent = []
+
+    def _validate(self) -> None:
+        """Segments the validation cases where the settings say so; keeps the weights if they are the best so far."""
+        state = self.state
+        done = bool(state.validations) and state.validations[-1][0] == state.iteration
+        if not self.validation or not self.config.is_validated(state.iteration) or done:
+            return
+        weights = self.method.weights(self._statistics_patches)
+        keys = self.method.inference_keys()
+        network = build_network(*self.method.inference_network())
+        network.load_state_dict(weights if keys == "all" else {key: weights[key] for key in keys})
+        self.device.place(network)
+        organs = validate(
+            network,
+            self.validation,
+            self.label_set,
+            self.config.patch_size,
+            self.device,
+            progress=self.progress,
+            cancel=self.cancel,
+        )
+        dice, best = mean_dice(organs), state.best
+        if best is None or dice > best[1]:
+            with atomic_write(self.best_file) as temporary:
+                write_weights(temporary, weights)
+        state.validations.append([state.iteration, dice, organs])
+        self._save()
+
+    def _resume(self) -> None:
         if not self.checkpoint_file.exists():
-            return start
+            return
         found = read_state(self.checkpoint_file)
-        if (found.config, found.data) != (start.config, start.data):
+        if (found.config, found.data) != (self.state.config, self.state.data):
             raise SkcdfError(
                 f"{self.checkpoint_file}: this folder holds a run with other settings or data.",
                 "Give the same settings to go on with it, or another folder to start anew.",
             )
-        state = load_checkpoint(self.checkpoint_file, self.method.network, self._optimizer)
-        if state.scaler:
-            self._scaler.load_state_dict(state.scaler)
-        return state
+        self.state = load_checkpoint(self.checkpoint_file, self.method.network, self._optimizer)
+        if self.state.scaler:
+            self._scaler.load_state_dict(self.state.scaler)
 
-    def _save(
-        self, iteration: int, seconds: float, history: list[list[float]], recent: list[float]
-    ) -> TrainingState:
-        state = self._state(iteration, seconds, history, recent)
-        save_checkpoint(self.checkpoint_file, self.method.network, self._optimizer, state)
-        return state
+    def _save(self) -> None:
+        self.state.scaler = self._scaler.state_dict()
+        save_checkpoint(self.checkpoint_file, self.method.network, self._optimizer, self.state)
 
-    def _state(
-        self, iteration: int, seconds: float, history: list[list[float]], recent: list[float]
-    ) -> TrainingState:
-        config, data = plain(self.config.to_json()), plain(self.data)
-        scaler = self._scaler.state_dict()
-        return TrainingState(iteration, seconds, config, data, history, recent, scaler)
-
-    def _report(self, iteration: int, history: list[list[float]]) -> Progress:
-        note = f"loss {history[-1][1]:.3f}" if history else ""
-        return Progress("train", iteration, self.config.iterations, note)
+    def _report(self) -> Progress:
+        note = f"loss {self.state.history[-1][1]:.3f}" if self.state.history else ""
+        if self.state.validations:
+            note += f", validation Dice {self.state.validations[-1][1]:.3f}"
+        return Progress("train", self.state.iteration, self.config.iterations, note)

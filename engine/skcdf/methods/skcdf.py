@@ -1,0 +1,165 @@
+"""SKCDF: two data flows that share an encoder, and complement each other (`docs/methods.md` §2–§5)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..losses import cross_entropy_and_dice, loss_of_masked, loss_of_selected
+from ..networks.decoupled import SKCDF
+from .base import Batch, Method, Moment, Problem
+from .class_balance import annotated_counts, draw_mask, first_four_counts, keep_probabilities
+
+
+def _repair(corrected: Any, published: Any, why: str) -> Any:
+    """A setting in which the two faces of the method differ."""
+    return field(default=corrected, metadata={"published": published, "why": why})
+
+
+@dataclass(frozen=True)
+class SkcdfOptions:
+    """Settings of `Skcdf`; the defaults are the corrected face, the published values stand beside them.
+
+    Attributes:
+        mask: ``select``: the balanced loss is taken over the kept voxels; ``multiply``: logits and labels are
+            multiplied by the mask.
+        class_counts: ``annotated``: means over the cases where the class was annotated; ``first_four`` cases.
+        heads: how the global block reads its attention heads in unlabelled mode.
+        statistics: batch statistics of ``decoder_u`` in validation and bundles: gathered anew with the final
+            weights, or the running ones.
+        gamma: balance of the main heads' cross-entropy; 1 is the plain mean.
+        ramp_weight: λ at the end of training.
+        ema: weight of the old parameters in the three copies.
+        dropout: of channels. attention_dropout: in SKC.
+    """
+
+    mask: Literal["select", "multiply"] = _repair(
+        "select", "multiply", "a dropped voxel must not count as background of uniform probability"
+    )
+    class_counts: Literal["annotated", "first_four"] = _repair(
+        "annotated", "first_four", "four volumes may lack a class, and then the masks are NaN"
+    )
+    heads: Literal["consistent", "permuted"] = _repair(
+        "consistent", "permuted", "the projection must see the same channels in both modes"
+    )
+    statistics: Literal["gathered", "running"] = _repair(
+        "gathered",
+        "running",
+        "decoder_u's running statistics belong to weights that its copies have replaced",
+    )
+    gamma: float = _repair(0.5, 1.0, "with the plain mean, classes of 1 voxel in 7000 are lost")
+    ramp_weight: float = 10.0
+    ema: float = 0.99
+    dropout: float = 0.5
+    attention_dropout: float = 0.1
+
+
+class Skcdf(Method):
+    """Labelled path with ``decoder_l``, pseudo-labels for the unlabelled path with ``decoder_u``."""
+
+    Options = SkcdfOptions
+    uses_unlabelled = True
+
+    def __init__(self, problem: Problem, options: SkcdfOptions) -> None:
+        self.options = options
+        self._arguments: dict[str, Any] = {
+            "channels": problem.channels,
+            "classes": problem.classes,
+            "patch_size": list(problem.patch_size),
+            "filters": problem.filters,
+            "dropout": options.dropout,
+            "attention_dropout": options.attention_dropout,
+            "consistent_heads": options.heads == "consistent",
+        }
+        self.network: SKCDF = SKCDF(**self._arguments)
+        self.keep_probabilities = self._keep_probabilities(problem)
+        self._balanced_loss = loss_of_selected if options.mask == "select" else loss_of_masked
+
+    def _keep_probabilities(self, problem: Problem) -> Tensor:
+        if not len(problem.voxel_counts):
+            return torch.ones(problem.classes)
+        if self.options.class_counts == "annotated":
+            return keep_probabilities(annotated_counts(problem.voxel_counts))
+        return keep_probabilities(first_four_counts(problem.voxel_counts, problem.class_names))
+
+    def begin_step(self) -> None:
+        """The three parameter copies (§2)."""
+        self.network.complement_decoders(self.options.ema)
+
+    def losses(self, batch: Batch, moment: Moment) -> Iterator[dict[str, Tensor]]:
+        """See `Method.losses`; the four losses of §4, those of the unlabelled path times λ."""
+        assert batch.unlabelled is not None  # the loop insists, since `uses_unlabelled`
+        count = len(batch.images)
+        logits = self.network.labelled_path(torch.cat([batch.images, batch.unlabelled]), count)
+        pseudo = {head: scores[count:].detach().argmax(1) for head, scores in logits.items()}
+        known = {head: scores[:count] for head, scores in logits.items()}
+        keep = draw_mask(batch.labels, self.keep_probabilities)
+        yield {
+            "labelled": self._main_loss(known["main"], batch.labels, batch.annotated),
+            "labelled_balanced": self._balanced_loss(known["abc"], batch.labels, keep, batch.annotated),
+        }
+        del logits, known
+        logits = self.network.unlabelled_path(batch.unlabelled)
+        weight = ramp(moment.lagging, self.options.ramp_weight)
+        keep = draw_mask(pseudo["abc"], unlabelled_probabilities(self.keep_probabilities, moment.progress))
+        yield {
+            "unlabelled": weight * self._main_loss(logits["main"], pseudo["main"]),
+            "unlabelled_balanced": weight * self._balanced_loss(logits["abc"], pseudo["abc"], keep),
+        }
+
+    def _main_loss(self, logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:
+        return cross_entropy_and_dice(logits, target, annotated, self.options.gamma)
+
+    def inference_network(self) -> tuple[str, dict[str, Any]]:
+        """See `Method.inference_network`."""
+        return "skcdf", self._arguments
+
+    def inference_keys(self) -> tuple[str, ...]:
+        """See `Method.inference_keys`."""
+        return self.network.inference_keys()
+
+    def weights(self, patches: Callable[[], Iterable[Tensor]]) -> dict[str, Tensor]:
+        """See `Method.weights`; with `SkcdfOptions.statistics` gathered anew from ``patches``."""
+        if self.options.statistics == "running":
+            return super().weights(patches)
+        before = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+        training = self.network.training
+        try:
+            _gather_statistics(self.network, patches())
+            return super().weights(patches)
+        finally:
+            self.network.load_state_dict(before)
+            self.network.train(training)
+
+
+def ramp(progress: float, weight: float) -> float:
+    """λ = w · exp(−5 (1 − t)²) (§4.3)."""
+    return weight * math.exp(-5 * (1 - progress) ** 2)
+
+
+def unlabelled_probabilities(labelled: Tensor, progress: float) -> Tensor:
+    """s_k = 1 − t (1 − r_k): from no masking at the start to the labelled images' masks at the end (§4.2)."""
+    return 1 - progress * (1 - labelled)
+
+
+@torch.no_grad()
+def _gather_statistics(network: SKCDF, patches: Iterable[Tensor]) -> None:
+    """Batch statistics of ``decoder_u`` as plain means over ``patches``, everything else as in inference."""
+    network.eval()
+    norms = [module for module in network.decoder_u.modules() if isinstance(module, nn.BatchNorm3d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    try:
+        for images in patches:
+            network.unlabelled_path(images, ("main",))
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum

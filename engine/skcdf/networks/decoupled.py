@@ -1,0 +1,124 @@
+"""The SKCDF network: one encoder, SKC at the bottleneck, a decoder for each data flow (`docs/methods.md` §1.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .semantic_knowledge import SemanticKnowledge, Shape
+from .vnet import STRIDE, Decoder, Encoder, initialize_convolutions
+
+PATCH_MULTIPLE = 2 * STRIDE
+"""The local block halves the bottleneck."""
+
+
+class DecoupledVNet(nn.Module):
+    """What segmentation needs of SKCDF: encoder → SKC in unlabelled mode → ``decoder_u`` → main head.
+
+    Args:
+        channels: input channels.
+        classes: output classes, background included.
+        patch_size: ``(z, y, x)``, multiples of 32. The global block's tokens are tied to it: every input has it.
+        filters: channels of the first stage.
+        dropout: channel dropout of the deepest and of the last features.
+        attention_dropout: of SKC.
+        consistent_heads: the global block reads its heads as it writes them; the published one does not.
+        heads: of each decoder.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        patch_size: Sequence[int],
+        filters: int = 16,
+        dropout: float = 0.5,
+        attention_dropout: float = 0.1,
+        consistent_heads: bool = True,
+        heads: Sequence[str] = ("main",),
+    ) -> None:
+        super().__init__()
+        if min(channels, classes, filters) < 1:
+            raise ValueError("channels, classes and filters must be at least 1")
+        if len(patch_size) != 3 or any(side < PATCH_MULTIPLE or side % PATCH_MULTIPLE for side in patch_size):
+            raise ValueError(f"patch sides must be multiples of {PATCH_MULTIPLE}, are {list(patch_size)}")
+        z, y, x = (side // STRIDE for side in patch_size)
+        self.bottleneck: Shape = (z, y, x)
+        width = filters * STRIDE
+        self.encoder = Encoder(channels, filters, dropout)
+        self.local_knowledge = SemanticKnowledge(
+            width, (2, 2, 2), attention_dropout, permuted_heads=False, drops_alone=False
+        )
+        self.global_knowledge = SemanticKnowledge(
+            width, self.bottleneck, attention_dropout, permuted_heads=not consistent_heads, drops_alone=True
+        )
+        self.decoder_u = Decoder(classes, filters, heads, dropout)
+        initialize_convolutions(self)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits ``(batch, class, z, y, x)`` of patches ``(batch, channel, z, y, x)``."""
+        logits: Tensor = self.unlabelled_path(image, ("main",))["main"]
+        return logits
+
+    def unlabelled_path(self, images: Tensor, heads: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Logits of ``decoder_u`` by head; each image is seen alone."""
+        logits: dict[str, Tensor] = self.decoder_u(self.complemented(images), heads)
+        return logits
+
+    def complemented(self, images: Tensor, labelled: int | None = None) -> list[Tensor]:
+        """Features x1 … x5, x5 after both SKC blocks; the modes are those of `SemanticKnowledge.forward`."""
+        *skips, deepest = self.encoder(images)
+        deepest = self.global_knowledge(self.local_knowledge(deepest, labelled), labelled)
+        return [*skips, deepest]
+
+
+class SKCDF(DecoupledVNet):
+    """All of SKCDF: `DecoupledVNet` with auxiliary balanced heads, and the labelled images' own decoder.
+
+    Args:
+        channels, classes, patch_size, filters, dropout, attention_dropout, consistent_heads: see `DecoupledVNet`.
+    """
+
+    HEADS = ("main", "abc")
+
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        patch_size: Sequence[int],
+        filters: int = 16,
+        dropout: float = 0.5,
+        attention_dropout: float = 0.1,
+        consistent_heads: bool = True,
+    ) -> None:
+        super().__init__(
+            channels, classes, patch_size, filters, dropout, attention_dropout, consistent_heads, self.HEADS
+        )
+        self.decoder_l = Decoder(classes, filters, self.HEADS, dropout)
+        initialize_convolutions(self.decoder_l)
+
+    def labelled_path(self, images: Tensor, labelled: int) -> dict[str, Tensor]:
+        """Logits of ``decoder_l`` by head for a batch whose first ``labelled`` images are labelled."""
+        logits: dict[str, Tensor] = self.decoder_l(self.complemented(images, labelled))
+        return logits
+
+    @torch.no_grad()
+    def complement_decoders(self, weight: float = 0.99) -> None:
+        """The three copies of parameters that start every step, in this order (§2).
+
+        target ← weight · target + (1 − weight) · source; running statistics are never copied.
+        """
+        labelled, unlabelled = self.decoder_l, self.decoder_u
+        for target, source in (
+            (labelled.heads["main"], labelled.heads["abc"]),
+            (unlabelled, labelled),
+            (unlabelled.heads["main"], unlabelled.heads["abc"]),
+        ):
+            torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), 1 - weight)
+
+    def inference_keys(self) -> tuple[str, ...]:
+        """The tensors that `DecoupledVNet` needs."""
+        unneeded = ("decoder_l.", "decoder_u.heads.abc.")
+        return tuple(name for name in self.state_dict() if not name.startswith(unneeded))

@@ -1,0 +1,81 @@
+"""Mean Dice on the pinned validation cases while a training runs: by sliding window, on the model's own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..device import Device
+from ..inference.sliding_window import SlidingWindow
+from ..labels import LabelSet
+from ..preprocessing import Shape
+from ..progress import CancelToken, Progress, ProgressCallback, ignore_progress
+from .data import TrainingVolume
+
+
+def validate(
+    network: nn.Module,
+    volumes: Sequence[TrainingVolume],
+    label_set: LabelSet,
+    patch_size: Shape,
+    device: Device,
+    *,
+    progress: ProgressCallback = ignore_progress,
+    cancel: CancelToken | None = None,
+) -> dict[str, float | None]:
+    """Mean Dice of every organ over the cases in which it was annotated and is in one of the two label maps.
+
+    Args:
+        network: for inference, on ``device``.
+        volumes: labelled; nothing that was trained on.
+        label_set: names of the organs.
+        patch_size: ``(z, y, x)``, the window.
+        device: where to compute.
+        progress: called after every case.
+        cancel: obeyed before every window.
+
+    Returns:
+        Dice by the organ's name; ``None`` where no case counts.
+    """
+    network.eval()
+    window = SlidingWindow(patch_size, label_set.number_of_classes, device=device.name)
+
+    def predict(patches: Tensor) -> Tensor:
+        with torch.inference_mode(), device.autocast():
+            scores: Tensor = network(patches.to(device.torch_device, memory_format=torch.channels_last_3d))
+        return scores
+
+    rows = []
+    for index, volume in enumerate(volumes):
+        found = np.zeros(volume.image.shape, np.uint8)
+        for z, scores in window.scan(volume.image.astype(np.float32), predict, cancel=cancel):
+            found[z : z + scores.shape[1]] = scores.argmax(0).to(torch.uint8).cpu().numpy()
+        rows.append(case_dice(found, volume))
+        progress(Progress("validate", index + 1, len(volumes)))
+    table = np.array(rows)
+    counted = np.isfinite(table)
+    means = np.nansum(table, 0) / np.maximum(counted.sum(0), 1)
+    return {
+        label.name: float(means[label.value]) if counted[:, label.value].any() else None
+        for label in label_set.labels
+    }
+
+
+def mean_dice(organs: dict[str, float | None]) -> float:
+    """Mean over the organs that count; 0 when none does."""
+    values = [value for value in organs.values() if value is not None]
+    return float(np.mean(values)) if values else 0.0
+
+
+def case_dice(found: np.ndarray, volume: TrainingVolume) -> np.ndarray:
+    """Dice of every class ``(class,)``; nan where it was not annotated, or is in neither label map."""
+    assert volume.labels is not None
+    classes = volume.annotated.size
+    pairs = np.bincount(found.ravel() * np.int64(classes) + volume.labels.ravel(), minlength=classes**2)
+    table = pairs.reshape(classes, classes)
+    sizes = table.sum(0) + table.sum(1)
+    counted = volume.annotated & (sizes > 0)
+    return np.where(counted, 2 * np.diag(table) / np.maximum(sizes, 1), np.nan)
