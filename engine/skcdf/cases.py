@@ -62,6 +62,7 @@ class Dataset:
         modality: ``CT`` (voxels in HU) or ``MR`` (any scale; normalised volume by volume).
         cases: sorted by name.
         synthetic: whether every scan is a phantom.
+        protocol: id of the published protocol whose cases these are, if any; reports print it.
     """
 
     root: Path
@@ -70,6 +71,7 @@ class Dataset:
     modality: Modality
     cases: tuple[Case, ...]
     synthetic: bool = False
+    protocol: str | None = None
 
     @property
     def training(self) -> tuple[Case, ...]:

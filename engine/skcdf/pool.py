@@ -51,7 +51,12 @@ def voxel_hash(image: Image) -> str:
 
 
 def create_pool(
-    root: Path | str, label_set: LabelSet, modality: Modality, *, synthetic: bool = False
+    root: Path | str,
+    label_set: LabelSet,
+    modality: Modality,
+    *,
+    synthetic: bool = False,
+    protocol: str | None = None,
 ) -> Pool:
     """Makes an empty pool.
 
@@ -60,6 +65,7 @@ def create_pool(
         label_set: the labels of all its cases.
         modality: ``CT`` or ``MR``.
         synthetic: whether all its scans will be phantoms; models trained on it will say so.
+        protocol: id of the published protocol (`skcdf.protocols`) whose cases it will hold, if any.
 
     Raises:
         SkcdfError: the folder holds something, or cannot be written.
@@ -69,7 +75,7 @@ def create_pool(
         raise SkcdfError(f"{root}: there is no modality {modality}.", f"Take one of {', '.join(MODALITIES)}.")
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise SkcdfError(f"{root}: a new pool needs an empty folder, and this is not one.", "Choose another.")
-    pool = Pool(root, label_set, modality, secrets.token_hex(16), synthetic)
+    pool = Pool(root, label_set, modality, secrets.token_hex(16), synthetic, protocol)
     label_set.save(root / _LABEL_SET_FILE)
     pool.rebuild_dataset_json()
     write_json(
@@ -80,6 +86,7 @@ def create_pool(
             "salt": pool.salt,
             "created": _now(),
             "synthetic": synthetic,
+            "protocol": protocol,
         },
     )
     return pool
@@ -95,6 +102,7 @@ class Pool:
         modality: ``CT`` or ``MR``.
         synthetic: whether all its scans are phantoms.
         salt: goes into the subject hashes, so that they cannot be guessed from lists of patients.
+        protocol: id of the published protocol whose cases it holds, if any.
     """
 
     root: Path
@@ -102,6 +110,7 @@ class Pool:
     modality: Modality
     salt: str
     synthetic: bool = False
+    protocol: str | None = None
 
     @classmethod
     def open(cls, root: Path | str) -> Pool:
@@ -119,10 +128,11 @@ class Pool:
             raise SkcdfError(f"{source}: not a labelled pool ({error!r}).", "Restore the file.") from error
         if schema != SCHEMA:
             raise SkcdfError(f"{source}: pool schema {schema} is not known.", "Update SKCDFSegmenter.")
-        if modality not in MODALITIES or not isinstance(salt, str):
+        protocol = content.get("protocol")
+        if modality not in MODALITIES or not isinstance(salt, str) or not isinstance(protocol, str | None):
             raise SkcdfError(f"{source}: not a labelled pool.", "Restore the file.")
         synthetic = content.get("synthetic") is True
-        return cls(root, LabelSet.load(root / _LABEL_SET_FILE), modality, salt, synthetic)
+        return cls(root, LabelSet.load(root / _LABEL_SET_FILE), modality, salt, synthetic, protocol)
 
     def records(self) -> tuple[CaseRecord, ...]:
         """What the pool knows of every case, withdrawn ones included, sorted by name.
@@ -150,7 +160,7 @@ class Pool:
         """
         cases = (self._case(record) for record in self.records() if record.state != "withdrawn")
         dataset = make_dataset(self.root, self.root.resolve().name, self.label_set, self.modality, cases)
-        return replace(dataset, synthetic=self.synthetic)
+        return replace(dataset, synthetic=self.synthetic, protocol=self.protocol)
 
     def subject_hash(self, subject: str) -> str:
         """The hash under which the pool knows a subject."""

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from ..errors import SkcdfError
 
 if TYPE_CHECKING:
-    from ..labels import LabelSet
+    from ..image import Image
     from ..metrics import OrganScore, Statistic
 
 SUMMARY = "Compare label maps with reference label maps: Dice and surface distances of every organ."
 EXAMPLE = """examples:
   skcdf evaluate organs.nii.gz truth.nii.gz --labels synapse13
   skcdf evaluate results/ references/ --labels openkbp7 --output scores.json
+  skcdf evaluate test/predictions test/labels --protocol synapse-skcdf-20p
 In folders, files with the same name belong together."""
 
 LARGEST = 5
@@ -32,7 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--require", type=float, metavar="DICE", help="fail when the five largest organs do worse"
     )
-    parser.add_argument("--labels", required=True, help="name or .json file of the label set")
+    labels = parser.add_mutually_exclusive_group(required=True)
+    labels.add_argument("--labels", help="name or .json file of the label set")
+    labels.add_argument(
+        "--protocol",
+        metavar="ID",
+        help="published protocol: counts in its own way, too; see docs/protocols.md",
+    )
     parser.add_argument(
         "--tolerance-mm", type=float, default=3.0, help="of the normalized surface Dice (default 3)"
     )
@@ -45,25 +52,43 @@ def run(options: argparse.Namespace) -> int:
     """Evaluates; see `SUMMARY`."""
     from ..files import write_json
     from ..labels import LabelSet
-    from ..metrics import summarize
+    from ..metrics import evaluate_case, summarize
     from ..progress import Progress
+    from ..protocols import Protocol
     from .console import ConsoleProgress
+    from .published_figures import PublishedFigures
 
-    label_set = LabelSet.load(options.labels)
+    protocol = Protocol.load(options.protocol) if options.protocol else None
+    label_set = LabelSet.load(protocol.label_set if protocol else options.labels)
     pairs = _pairs(options.prediction, options.reference)
+    published = PublishedFigures(protocol, [prediction for prediction, _ in pairs]) if protocol else None
     progress = ConsoleProgress()
     scores = {}
     for index, (prediction, reference) in enumerate(pairs):
-        scores[prediction.name] = _score(prediction, reference, label_set, options.tolerance_mm)
+        maps = _read_pair(prediction, reference)
+        spacing = maps[1].geometry.array_spacing
+        arrays = maps[0].array, maps[1].array
+        scores[prediction.name] = evaluate_case(
+            *arrays, label_set, spacing, tolerance_mm=options.tolerance_mm
+        )
+        if published:
+            published.add(*arrays)
         progress(Progress("evaluate", index + 1, len(pairs)))
     summary = summarize(list(scores.values()))
+    if protocol:
+        print(f"protocol {protocol.id}: {protocol.title}")
     print(f"{len(pairs)} cases, normalized surface Dice at {options.tolerance_mm:g} mm")
     print(organ_table(list(scores.values())))
     dice = largest_organs_dice(list(scores.values()))
     print(f"mean Dice of the {LARGEST} largest organs: {dice:.3f}")
+    if published:
+        print(published.text(summary))
     if options.output:
         cases = {name: [score.to_json() for score in case] for name, case in scores.items()}
-        write_json(options.output, {"summary": [organ.to_json() for organ in summary], "cases": cases})
+        report: dict[str, Any] = {"summary": [organ.to_json() for organ in summary], "cases": cases}
+        if published:
+            report["protocol"] = published.to_json()
+        write_json(options.output, report)
     if options.require is not None and not dice >= options.require:
         raise SkcdfError(
             f"{options.prediction}: mean Dice of the {LARGEST} largest organs is {dice:.3f}, "
@@ -140,14 +165,12 @@ def _pairs(prediction: Path, reference: Path) -> list[tuple[Path, Path]]:
     return [(path, reference / path.name) for path in files]
 
 
-def _score(prediction: Path, reference: Path, label_set: LabelSet, tolerance_mm: float) -> Any:
+def _read_pair(prediction: Path, reference: Path) -> tuple[Image, Image]:
     from ..image import read_label_map
-    from ..metrics import evaluate_case
 
     first, second = read_label_map(prediction), read_label_map(reference)
     if not first.geometry.same_grid(second.geometry):
         raise SkcdfError(
             f"{prediction}: does not lie on the grid of {reference}.", "Resample one to the other first."
         )
-    spacing = second.geometry.array_spacing
-    return evaluate_case(first.array, second.array, label_set, spacing, tolerance_mm=tolerance_mm)
+    return first, second
