@@ -53,9 +53,9 @@ class SkcdfOptions:
         "decoder_u's running statistics belong to weights that its copies have replaced",
     )
     gamma: float = _repair(0.5, 1.0, "with the plain mean, classes of 1 voxel in 7000 are lost")
-    ramp_weight: float = 10.0
+    ramp_weight: float = _repair(1.0, 10.0, "pseudo-labels of a short training must not outweigh the labels")
     ema: float = 0.99
-    dropout: float = 0.5
+    dropout: float = _repair(0.0, 0.5, "with half of 16 channels dropped, a short training does not converge")
     attention_dropout: float = 0.1
 
 
