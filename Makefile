@@ -1,12 +1,13 @@
 # make demo: phantoms -> training -> segmentation -> picture.   make test: linters, type checker, all tests.
 # Both set themselves up in .venv; nothing outside this folder changes, but for `make test` as root with apt,
-# which installs the libraries that off-screen rendering needs.
+# which installs what off-screen rendering and the browser test need.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SKCDF := $(BIN)/python -m skcdf
 RENDERING := libegl1 libgl1-mesa-dri
+BROWSER := chromium chromium-driver
 
 .PHONY: demo test lint format pictures bench clean help
 .DELETE_ON_ERROR:
@@ -43,14 +44,19 @@ pictures: $(VENV)/.test rendering
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/memory.py
 
-# Rendering without a screen needs EGL and Mesa. Root with apt gets them; others are told, and the rest goes on.
+# Rendering without a screen needs EGL and Mesa, the report's test a browser. Root with apt gets them; others are told,
+# and the rest goes on.
 .PHONY: rendering
 rendering:
-	@if PATH=$$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | grep -q libEGL.so.1 && ls /usr/lib/*/dri/swrast_dri.so >/dev/null 2>&1; then :; \
-	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && apt-get install -qq -y --no-install-recommends $(RENDERING) >/dev/null \
-	    || echo "rendering tests will be skipped: could not install $(RENDERING)"; \
-	else echo "rendering tests will be skipped: install $(RENDERING) to run them"; fi
+	@PATH=$$PATH:/sbin:/usr/sbin; \
+	get() { \
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	        apt-get update -qq && apt-get install -qq -y --no-install-recommends $$2 >/dev/null \
+	        || echo "$$1 tests will be skipped: could not install $$2"; \
+	    else echo "$$1 tests will be skipped: install $$2 to run them"; fi; }; \
+	{ ldconfig -p 2>/dev/null | grep -q libEGL.so.1 && ls /usr/lib/*/dri/swrast_dri.so >/dev/null 2>&1; } \
+	    || get rendering "$(RENDERING)"; \
+	{ command -v chromium && command -v chromedriver; } >/dev/null || get browser "$(BROWSER)"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

@@ -11,6 +11,8 @@ import torch
 
 from .device_names import DEVICES, PRECISIONS
 from .errors import SkcdfError
+from .files import peak_resident_bytes
+from .launch import launched
 
 Value = TypeVar("Value")
 OutOfMemory = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)  # the name moved in torch 2.5
@@ -21,7 +23,7 @@ class Device:
     """A processor that has shown it can run a 3-D convolution.
 
     Attributes:
-        name: ``cpu``, ``cuda`` or ``mps``.
+        name: ``cpu``, ``cuda`` (the current one: each of ``torchrun``'s processes has its own) or ``mps``.
         precision: type that convolutions run in: float32, bfloat16 or float16.
         description: one line for the user: what it is and why it was taken.
     """
@@ -57,6 +59,12 @@ class Device:
         for parameter in network.parameters():
             if parameter.dim() == 5:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+
+    def peak_memory(self) -> int | None:
+        """Most bytes that this process held at once: of the GPU's memory, or resident; ``None`` where unknown."""
+        if self.name == "cuda":
+            return torch.cuda.max_memory_allocated()
+        return peak_resident_bytes()
 
     def gradient_scaler(self) -> Any:
         """Keeps float16 gradients from vanishing; does nothing in the other precisions."""
@@ -109,6 +117,7 @@ def _why_not(name: str) -> str:
             return "this torch was built without CUDA"
         if not torch.cuda.is_available():
             return "no NVIDIA GPU is ready"
+        torch.cuda.set_device(launched().local_rank % torch.cuda.device_count())
     elif not torch.backends.mps.is_available():
         return "there is no Apple GPU"
     try:
