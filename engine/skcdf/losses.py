@@ -57,10 +57,13 @@ def _dice_sums(probabilities: Tensor, target: Tensor, annotated: Tensor | None) 
     batch, classes = probabilities.shape[:2]
     flat = probabilities.flatten(2)
     values = target.flatten(1).long()
-    known = torch.ones_like(flat[:, :, 0]) if annotated is None else annotated.to(flat.dtype)
+    known = flat.new_ones(batch, classes) if annotated is None else annotated.to(flat.dtype)
     # One bin per (case, class) instead of one-hot volumes: the peak stays at one copy of the probabilities.
     bins = (values + classes * torch.arange(batch, device=values.device)[:, None]).flatten()
-    overlap = flat.new_zeros(batch * classes).index_add(0, bins, flat.gather(1, values[:, None]).flatten())
+    # A million float32 additions one after the other lose the fifth digit; Apple's GPUs know no float64.
+    exact = torch.float32 if flat.device.type == "mps" else torch.float64
+    hits = flat.gather(1, values[:, None]).flatten().to(exact)
+    overlap = hits.new_zeros(batch * classes).index_add(0, bins, hits).to(flat.dtype)
     size = torch.bincount(bins, minlength=batch * classes).to(flat.dtype)
     overlap, size = ((x.view(batch, classes) * known).sum(0) for x in (overlap, size))
     return torch.stack([overlap, (flat.sum(2) * known).sum(0) + size, known.sum(0)])

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-SUMMARY = "List models, show a model's card, check its files, or export it."
+from ..errors import SkcdfError
+
+if TYPE_CHECKING:
+    from ..models import ModelBundle
+
+SUMMARY = "List models, show a model's card, check its files, export or import it."
 EXAMPLE = """examples:
   skcdf model list
   skcdf model show runs/first/model
-  skcdf model export runs/first/model shared/my_model --half"""
+  skcdf model export runs/first/model shared/my_model --half
+  skcdf model import --method skcdf best_model.pth models/published --labels synapse13
+  skcdf model export models/published again.pth --format published"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,11 +33,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         action = actions.add_parser(name, help=text)
         action.add_argument("model", nargs="?", default="", help="name or folder (default: the shipped one)")
-    export = actions.add_parser("export", help="copy a model's inference part to a new folder")
+    export = actions.add_parser(
+        "export",
+        help="copy a model's inference part to a new folder, or its weights to a published checkpoint",
+    )
     export.add_argument("model", help="name or folder")
-    export.add_argument("folder", type=Path, help="the new model's folder")
+    export.add_argument("target", type=Path, metavar="OUT", help="the new model's folder, or the .pth file")
+    export.add_argument(
+        "--format",
+        choices=("folder", "published"),
+        default="folder",
+        help="a model folder, or a checkpoint as the method's published program saves it (default: folder)",
+    )
     export.add_argument("--half", action="store_true", help="store numbers in 16 bit: half the size")
     export.add_argument("--name", help="the new model's name (default: that of its folder)")
+    _add_import(actions)
+
+
+def _add_import(actions: Any) -> None:
+    action = actions.add_parser("import", help="make a model of a checkpoint that a published program saved")
+    action.add_argument(
+        "file", type=Path, metavar="FILE.pth", help="the checkpoint; needs torch 2.10 or newer"
+    )
+    action.add_argument("folder", type=Path, metavar="OUT", help="the model's folder")
+    action.add_argument(
+        "--method", choices=("skcdf",), default="skcdf", help="whose checkpoint (default: skcdf)"
+    )
+    action.add_argument(
+        "--labels",
+        metavar="LABELSET",
+        help="what its classes mean: a label set's name or file (default: synapse13 for 14 classes, amos15 for 16)",
+    )
+    action.add_argument("--name", default="", help="the model's name (default: that of its folder)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -44,6 +79,8 @@ def run(options: argparse.Namespace) -> int:
         if not models:
             print("no models")
         return 0
+    if options.action == "import":
+        return _import(options)
     model = find_model(options.model) if options.model else default_model()
     if options.action == "show":
         print(describe(model))
@@ -51,19 +88,47 @@ def run(options: argparse.Namespace) -> int:
         tensors = model.load_weights()
         count = sum(tensor.numel() for tensor in tensors.values())
         print(f"{model.folder}: good, {len(tensors)} tensors, {count:,} numbers, checksum as stated")
+    elif options.format == "published":
+        _export_published(model, options)
     else:
-        _export(options)
+        _export(model, options)
     return 0
 
 
-def _export(options: argparse.Namespace) -> None:
+def _export(model: ModelBundle, options: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from ..models import find_model, save_bundle
+    from ..models import save_bundle
 
-    model = find_model(options.model)
     weights = model.load_weights(inference_only=True)
-    named = replace(model, name=options.name or options.folder.resolve().name)
-    exported = save_bundle(options.folder, named, weights, half=options.half)
-    size = sum(file.stat().st_size for file in options.folder.iterdir())
+    named = replace(model, name=options.name or options.target.resolve().name)
+    exported = save_bundle(options.target, named, weights, half=options.half)
+    size = sum(file.stat().st_size for file in options.target.iterdir())
     print(f"{exported.folder}: {size / 1e6:.2f} MB")
+
+
+def _export_published(model: ModelBundle, options: argparse.Namespace) -> None:
+    from ..interchange import export_published
+
+    if options.half or options.name:
+        raise SkcdfError(
+            "--half and --name are for model folders.", "Leave them out with --format published."
+        )
+    export_published(model, options.target)
+    print(f"{options.target}: {options.target.stat().st_size / 1e6:.2f} MB")
+
+
+def _import(options: argparse.Namespace) -> int:
+    from ..interchange import import_published
+    from ..labels import LabelSet
+
+    labels = LabelSet.load(options.labels) if options.labels else None
+    model = import_published(options.file, options.folder, labels, options.name)
+    classes, window = model.label_set.number_of_classes, " x ".join(map(str, model.patch_size))
+    print(f"{model.folder}: {model.network.arguments['filters']} filters, {classes} classes, window {window}")
+    if labels is None:
+        print(
+            f"note: taken for the organs of {model.label_set.name}, because it tells {classes} classes apart; "
+            "--labels says otherwise"
+        )
+    return 0

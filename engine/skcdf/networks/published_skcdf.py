@@ -110,8 +110,8 @@ def arguments_of(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     kernel = tensors["cross_attention_global.token_learner.proj.weight"]
     if first.dim() != 5 or head.dim() != 5 or kernel.dim() != 5:
         raise ValueError("its convolutions are not 3-D")
-    heads, rest = divmod(len(tensors["cross_attention_global.attn.q.weight"]), STRIDE * len(first))
-    if (heads, rest) != (HEADS, 0):
+    query = tensors["cross_attention_global.attn.q.weight"]
+    if query.dim() != 2 or len(query) != HEADS * STRIDE * len(first):
         raise ValueError(f"its attention has not {HEADS} heads")
     return {
         "channels": first.shape[1],

@@ -19,7 +19,7 @@ class _Convolution(nn.Conv3d):
     """A 3×3×3 convolution that keeps its size, and keeps clear of a fault of torch's CPU library.
 
     Over exactly two planes, in bfloat16, oneDNN's weight gradient holds memory that nobody wrote (torch 2.13 on a
-    processor with AVX-512 BF16: NaN or 1e37 now and then). So small a volume is computed in float32 instead.
+    processor with AVX-512 BF16: NaN or 1e37 now and then). So small a volume is computed in the weights' precision.
     """
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
@@ -29,7 +29,7 @@ class _Convolution(nn.Conv3d):
         if image.shape[2] != 2 or image.device.type != "cpu":
             return super().forward(image)
         with torch.autocast("cpu", enabled=False):
-            return super().forward(image.float())
+            return super().forward(image.to(self.weight.dtype))
 
 
 def _convolutions(count: int, channels_in: int, channels_out: int) -> nn.Sequential:
