@@ -60,6 +60,11 @@ def _runs(dataset: str, iterations: int, same_time: int) -> dict[str, Run]:
         f"{dataset}-skcdf": Run(
             dataset, "SKCDF, corrected", f"--method skcdf --iterations {iterations} {common}"
         ),
+        f"{dataset}-skcdf-gamma": Run(
+            dataset,
+            "SKCDF, gamma 0.5",
+            f"--method skcdf --iterations {iterations} {common} --option gamma=0.5",
+        ),
         f"{dataset}-supervised-same-iterations": Run(
             dataset, "supervised, same iterations", f"--method supervised --iterations {iterations} {common}"
         ),

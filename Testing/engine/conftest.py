@@ -17,7 +17,7 @@ from skcdf.image import Image, write_image, write_label_map
 from skcdf.labels import LabelSet
 from skcdf.models import Expectations, InferenceOptions, ModelBundle, NetworkDescription, TrainingRecord
 from skcdf.models import save_bundle as write_bundle
-from skcdf.preprocessing import PreprocessingPlan
+from skcdf.preprocessing import Intensity, PreprocessingPlan
 
 AXIS_ORDERS = [
     AxisOrder(permutation, flips)
@@ -141,3 +141,14 @@ def toy_case() -> Callable[..., Case]:
         return Case(f"case{seed}", image, label, frozenset(annotated), f"subject{seed}")
 
     return write
+
+
+@pytest.fixture(scope="session")
+def toy_volumes(tmp_path_factory: pytest.TempPathFactory, toy_case: Callable[..., Case]) -> list[Any]:
+    """Four toy cases as training sees them, on their own grid."""
+    from skcdf.trainer import load_volume
+
+    folder = tmp_path_factory.mktemp("toy")
+    label_set = LabelSet.from_names("toy", ["spleen", "right_kidney", "left_kidney"])
+    plan = PreprocessingPlan(Intensity("window", -200, 400, 0, 100), spacing=(2.0, 2.0, 2.0))
+    return [load_volume(toy_case(folder, seed), label_set, plan, seed=0) for seed in range(4)]

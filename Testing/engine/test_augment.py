@@ -19,12 +19,18 @@ from skcdf.trainer.augment import (
     draw_changes,
     mirror_annotated,
 )
+from skcdf.trainer.config import Augmentation
 
 SPACING = (1.0, 1.0, 1.0)
-UNCHANGED = Change(np.eye(3), False, 1.0, 0.0, 0.0, 0)
+UNCHANGED = Change(np.eye(3), False, (False, False), 1.0, 0.0, 0.0, 0)
 MIRROR = replace(UNCHANGED, mirror=True)
 SYNAPSE = LabelSet.load("synapse13")
 quick = settings(max_examples=20, deadline=None)
+
+
+def draw(seed: int, count: int, *, mirror: bool, augmentation: Augmentation = "standard") -> list[Change]:
+    """Changes of the first slots of a batch."""
+    return draw_changes(((seed, slot) for slot in range(count)), mirror=mirror, augmentation=augmentation)
 
 
 def patches(batch: int = 1, side: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
@@ -79,7 +85,8 @@ def test_the_annotated_side_is_mirrored_too(label_set):
 @quick
 def test_a_slots_change_depends_on_its_seed_alone(seed, iteration, count):
     first, again, fewer = (
-        draw_changes((seed, iteration), n, mirror=True, augment=True) for n in (count, count, 1)
+        draw_changes([(seed, iteration, slot) for slot in range(n)], mirror=True, augmentation="standard")
+        for n in (count, count, 1)
     )
     image, labels = patches(count, 8)
     results = [apply_changes(image, labels, changes, SPACING, SYNAPSE) for changes in (first, again)]
@@ -90,21 +97,42 @@ def test_a_slots_change_depends_on_its_seed_alone(seed, iteration, count):
 
 
 def test_slots_and_iterations_differ():
-    drawn = [change for i in range(20) for change in draw_changes((7, i), 3, mirror=True, augment=True)]
+    drawn = [change for i in range(20) for change in draw(i, 3, mirror=True)]
     assert len({change.brightness for change in drawn}) == 60
     assert 15 < sum(change.mirror for change in drawn) < 45
 
 
 def test_what_is_not_wanted_is_not_drawn():
-    for change in draw_changes((0,), 20, mirror=False, augment=False):
+    for change in draw(0, 20, mirror=False, augmentation="none"):
         assert change == replace(UNCHANGED, matrix=change.matrix, noise_seed=change.noise_seed)
         assert np.array_equal(change.matrix, np.eye(3))
-    assert any(change.mirror for change in draw_changes((0,), 20, mirror=True, augment=False))
-    assert not any(change.mirror for change in draw_changes((0,), 20, mirror=False, augment=True))
+    assert any(change.mirror for change in draw(0, 20, mirror=True, augmentation="none"))
+    assert not any(change.mirror for change in draw(0, 20, mirror=False))
+    assert not any(any(change.blind_flips) for change in draw(0, 20, mirror=True))
+
+
+def test_the_published_flips_are_of_y_and_x_each_half_of_the_time_and_mix_up_sides():
+    image, labels = patches(1, 8)
+    drawn = draw(0, 200, mirror=False, augmentation="published")
+    for change in drawn:
+        expected = replace(UNCHANGED, blind_flips=change.blind_flips)
+        assert replace(change, matrix=UNCHANGED.matrix, noise_seed=0) == expected
+        assert np.array_equal(change.matrix, np.eye(3))
+    for axis in (0, 1):
+        assert 80 < sum(change.blind_flips[axis] for change in drawn) < 120
+    kinds = {change.blind_flips: change for change in drawn}
+    assert len(kinds) == 4
+    for (along_y, along_x), change in kinds.items():
+        axes = [-2] * along_y + [-1] * along_x
+        flipped, moved = apply_changes(image, labels, [change], SPACING, SYNAPSE)
+        assert torch.equal(flipped, image.flip(axes))
+        assert torch.equal(moved, labels.flip(axes))  # a left kidney on the right stays a left one
+        annotated = torch.arange(14)[None] < 4
+        assert torch.equal(mirror_annotated(annotated, [change], SYNAPSE), annotated)
 
 
 def test_turns_and_scales_keep_within_their_limits():
-    for change in draw_changes((3,), 100, mirror=True, augment=True):
+    for change in draw(3, 100, mirror=True):
         scale = np.cbrt(np.linalg.det(change.matrix))
         assert 1 / 1.2 <= scale <= 1.2
         turn = change.matrix / scale
@@ -117,9 +145,7 @@ def test_turns_and_scales_keep_within_their_limits():
 def test_image_and_label_move_together(seed, spacing):
     labels = torch.zeros(1, 24, 24, 24, dtype=torch.uint8)
     labels[0, 6:14, 8:20, 10:15] = 6  # the liver
-    change = replace(
-        draw_changes((seed,), 1, mirror=True, augment=True)[0], contrast=1.0, brightness=0.0, noise=0.0
-    )
+    change = replace(draw(seed, 1, mirror=True)[0], contrast=1.0, brightness=0.0, noise=0.0)
     image, moved = apply_changes((labels == 6)[:, None].float(), labels, [change], spacing, SYNAPSE)
     assert set(moved.unique().tolist()) <= {0, 6}
     assert moved.dtype == torch.uint8
@@ -157,7 +183,9 @@ def test_intensities_change_as_drawn_and_labels_do_not():
 def test_what_was_given_is_left_alone():
     image, labels = patches()
     before = image.clone(), labels.clone()
-    apply_changes(image, labels, draw_changes((1,), 1, mirror=True, augment=True), SPACING, SYNAPSE)
+    flips = replace(UNCHANGED, blind_flips=(True, True))
+    apply_changes(image, labels, draw(1, 1, mirror=True), SPACING, SYNAPSE)
+    apply_changes(image, labels, [flips], SPACING, SYNAPSE)
     apply_changes(image, labels, [MIRROR], SPACING, SYNAPSE)
     assert torch.equal(image, before[0])
     assert torch.equal(labels, before[1])

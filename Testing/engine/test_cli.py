@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from skcdf.cli import COMMANDS, main
-from skcdf.image import read_image, read_label_map, write_image, write_label_map
+from skcdf.geometry import Geometry
+from skcdf.image import Image, read_image, read_label_map, write_image, write_label_map
 from skcdf.labels import LabelSet
 from skcdf.models import ModelBundle
 from skcdf.phantom import make_phantom
@@ -192,6 +193,89 @@ class TestTrain:
         model = ModelBundle.load(tmp_path / "a run" / "model")
         assert not model.training.synthetic
         assert model.name == "a_run"
+
+
+@pytest.fixture(scope="module")
+def small_pool(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Two labelled scans with two large organs, and one scan without labels."""
+    pool = create_pool(
+        tmp_path_factory.mktemp("small") / "pool", LabelSet.from_names("toy", ["spleen", "liver"]), "CT"
+    )
+    geometry, rng = Geometry((32, 32, 24), (9.0, 9.0, 9.0)), np.random.default_rng(0)
+    labels = np.zeros(geometry.shape, np.uint8)
+    labels[4:16, 6:22, 4:14], labels[8:20, 8:24, 18:28] = 1, 2
+    for number in range(3):
+        scan = np.choose(labels, (-50, 50, 150)) + rng.normal(0, 5, labels.shape)
+        label = Image(labels, geometry) if number < 2 else None
+        pool.add_case(
+            f"case{number}", Image(scan.astype(np.int16), geometry), label, subject=f"subject{number}"
+        )
+    return str(pool.root)
+
+
+class TestTrainSkcdf:
+    RECIPE = "--recipe published --filters 2 --iterations 2 --validations 0 --patch-size 32 32 32"
+    ALL = "--method skcdf --validations 3 --patience 1 --accumulate 2 --batch-size 1 --cache-gib 0"
+
+    def test_the_published_recipe_is_followed_but_for_what_is_given(
+        self, small_pool: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        run = tmp_path / "run"
+        command = ["train", small_pool, str(run), *self.RECIPE.split()]
+        options = ["--option", "mask=select", "--option", "gamma=0.7"]
+        assert main([*command, *options]) == 0
+        settings = json.loads((run / "settings.json").read_text())
+        chosen = {"filters": 2, "iterations": 2, "method_options": {"mask": "select", "gamma": 0.7}}
+        recipe = {
+            "method": "skcdf",
+            "compat": "published",
+            "learning_rate": 0.3,
+            "gradient_limit": None,
+            "epoch_length": 1,
+            "sampling": "published",
+            "augmentation": "published",
+            "mirror": False,
+        }
+        assert {name: settings[name] for name in (*chosen, *recipe)} == {**chosen, **recipe}
+        assert settings["preprocessing"]["shape"] == [80, 160, 160]
+        model = ModelBundle.load(run / "model")
+        assert (model.network.name, model.training.compat) == ("skcdf", "published")
+        assert (model.training.labelled_cases, model.training.unlabelled_cases) == (2, 1)
+        capsys.readouterr()
+        assert main([*command, *options]) == 0
+        assert main(["train", small_pool, str(run)]) == 0
+        assert capsys.readouterr().out.count("trained 2 iterations") == 2
+        assert main([*command, "--option", "mask=multiply"]) == 1
+        assert "settings.json: the run in this folder has other settings" in capsys.readouterr().err
+
+    def test_validation_accumulation_patience_and_a_cache_on_disk_go_together(
+        self, workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        run = tmp_path / "run"
+        assert main(["train", str(workplace / "pool"), str(run), *TRAINING, *self.ALL.split()]) == 0
+        said = capsys.readouterr().out
+        assert "last loss" in said and "best on validation after" in said
+        assert not list(run.glob("cache*"))
+        state, model = read_state(run / "checkpoint.safetensors"), ModelBundle.load(run / "model")
+        assert state.best is not None and model.training.iterations == state.best[0]
+        assert 2 <= state.iteration <= 3
+
+    @pytest.mark.parametrize(
+        ("wrong", "said"),
+        [
+            (["--option", "mask"], "--option mask: this is no NAME=VALUE"),
+            (["--option", "mask=sometimes"], "option mask must be 'select' or 'multiply'"),
+            (["--option", "magic=1"], "option magic is not known"),
+            (["--mirror"], "flips exclude each other"),
+            (["--spacing", "5", "5", "5"], "takes no --spacing"),
+        ],
+    )
+    def test_what_cannot_be_is_refused_before_the_training(
+        self, wrong: list[str], said: str, small_pool: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["train", small_pool, str(tmp_path / "run"), *self.RECIPE.split(), *wrong]) == 1
+        assert said in capsys.readouterr().err
+        assert not (tmp_path / "run").exists()
 
 
 class TestPhantom:

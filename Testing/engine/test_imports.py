@@ -20,6 +20,8 @@ LAYERS = (
             "errors",
             "resources",
             "files",
+            "launch",
+            "ranks",
             "records",
             "progress",
             "device",
@@ -33,13 +35,14 @@ LAYERS = (
     {
         *("cases", "case_record", "pool", "datasets", "models", "check", "phantom"),
         *("preprocessing", "networks", "losses", "metrics", "survey"),
+        *("published_metrics", "protocols", "originals"),
     },
     {"methods"},
     {"inference", "trainer"},
     set(),  # any module that is not named here: plans, pictures, tables
     {TOPMOST, "cli", "worker", "__main__"},
 )
-WITHOUT_TORCH = ("image", "labels", "phantom", "pool", "models", "datasets", "check")
+WITHOUT_TORCH = ("image", "labels", "phantom", "pool", "models", "datasets", "check", "report")
 BLOCKED_BY_ALL = ("slicer", "qt", "ctk", "vtk")
 
 BLOCK = """

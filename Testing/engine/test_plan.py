@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 
 from skcdf import plan as plan_module
 from skcdf.cases import Case, Dataset
-from skcdf.device import Device
+from skcdf.device import Device, OutOfMemory
 from skcdf.errors import SkcdfError
 from skcdf.geometry import AxisOrder, Geometry
 from skcdf.image import Image, write_image, write_label_map
 from skcdf.labels import LabelSet
+from skcdf.methods.supervised import Supervised
 from skcdf.plan import PRESETS, Budget, TrainingPlan, make_plan, measure_iteration, with_preset
 from skcdf.preprocessing import Intensity, PreprocessingPlan
+from skcdf.recipes import published_recipe
 from skcdf.survey import Survey, survey_dataset
 from skcdf.trainer import TrainingConfig
 
@@ -79,7 +81,8 @@ def test_any_plan_keeps_to_memory_and_time_and_fits_the_network(
     assert all(side >= 32 and side % 32 == 0 for side in config.patch_size)
     if config.patch_size != (32, 32, 32):  # the smallest there is
         assert seconds(config) * PRESETS["standard"] <= minutes * 60 * 1.001
-        kept = 20 * config.filters * config.batch_size * math.prod(config.patch_size)
+        per_voxel = 20 * config.filters + 16 * LABELS.number_of_classes
+        kept = per_voxel * config.batch_size * math.prod(config.patch_size)
         assert kept <= memory * 2**30
     voxels = [max(1, e / s) for e, s in zip(extent, config.preprocessing.spacing, strict=True)]
     assert all(side < n + 32 for side, n in zip(config.patch_size, voxels, strict=True))
@@ -158,10 +161,50 @@ def test_presets_differ_in_iterations_alone():
     assert plan.minutes("standard") == pytest.approx(plan.seconds_per_iteration * iterations[1] / 60)
 
 
-def test_an_iteration_is_really_run_and_timed(device):
+@pytest.mark.parametrize("method", ["supervised", "skcdf"])
+def test_an_iteration_is_really_run_and_timed(method, device):
     preprocessing = PreprocessingPlan(Intensity("z_score"), spacing=(1, 1, 1))
-    config = TrainingConfig(preprocessing, (32, 32, 32), filters=2, batch_size=1)
-    assert 0.001 < measure_iteration(config, LABELS, device, repeats=1) < 30
+    config = TrainingConfig(preprocessing, (32, 32, 32), method, filters=2, batch_size=1)
+    once = measure_iteration(config, LABELS, device, repeats=1)
+    assert 0.001 < once < 60
+
+
+def test_accumulated_batches_are_timed_as_what_they_are(device, monkeypatch):
+    calls = []
+    original = Supervised.losses
+    monkeypatch.setattr(Supervised, "losses", lambda *arguments: calls.append(1) or original(*arguments))
+    preprocessing = PreprocessingPlan(Intensity("z_score"), spacing=(1, 1, 1))
+    config = TrainingConfig(preprocessing, (32, 32, 32), filters=1, batch_size=1, accumulate=3)
+    measure_iteration(config, LABELS, device, repeats=1)
+    assert len(calls) == 2 * 3  # a warm-up and the measured step
+
+
+def test_unlabelled_patches_take_memory_too():
+    budgets = Budget(memory_gib=1.0, minutes=10_000)
+    patches = [
+        make_plan(survey(), LABELS, GPU, budgets, {"method": method}).config.patch_size
+        for method in ("supervised", "skcdf")
+    ]
+    assert math.prod(patches[1]) < math.prod(patches[0])
+
+
+def test_a_patch_that_does_not_fit_the_device_is_not_planned(monkeypatch):
+    def measure(config, label_set, device, repeats=3):
+        if math.prod(config.patch_size) > 64**3:
+            raise OutOfMemory
+        return seconds(config)
+
+    monkeypatch.setattr(plan_module, "measure_iteration", measure)
+    config = make_plan(survey(), LABELS, GPU, Budget(memory_gib=1000, minutes=10_000)).config
+    assert math.prod(config.patch_size) <= 64**3
+
+
+def test_the_published_recipe_passes_through_the_plan(stopwatch):
+    recipe = published_recipe(16)
+    config = make_plan(survey(), LABELS, CPU, Budget(), {**recipe, "filters": 2}).config
+    for name, value in {**recipe, "filters": 2}.items():
+        assert getattr(config, name) == value
+    assert stopwatch == [config]
 
 
 @pytest.fixture

@@ -35,8 +35,8 @@ def volumes(tmp_path_factory, toy_case):
 
 
 def test_draws_depend_on_seed_iteration_and_slot_alone(volumes):
-    def sampler(batch_size: int, seed: int = 1, stream: int = 0) -> PatchSampler:
-        return PatchSampler(volumes, (32, 32, 32), batch_size, 0.5, seed, stream)
+    def sampler(batch_size: int, seed: int = 1, stream: int = 0, slots: range | None = None) -> PatchSampler:
+        return PatchSampler(volumes, (32, 32, 32), batch_size, 0.5, seed, stream, slots=slots)
 
     forwards = [sampler(2).draw(iteration) for iteration in range(4)]
     backwards = [sampler(2).draw(iteration) for iteration in (3, 2, 1, 0)][::-1]
@@ -45,6 +45,9 @@ def test_draws_depend_on_seed_iteration_and_slot_alone(volumes):
         assert torch.equal(one.images, two.images)
         assert torch.equal(one.labels, two.labels)
         assert torch.equal(one.images, three.images[:2])
+    last = sampler(3, slots=range(2, 3)).draw(1)  # as one of three processes
+    assert torch.equal(last.images, wide[1].images[2:])
+    assert torch.equal(last.labels, wide[1].labels[2:])
     for other in (sampler(2, seed=2), sampler(2, stream=1)):
         assert not torch.equal(other.draw(0).images, forwards[0].images)
 
@@ -149,3 +152,48 @@ def test_labels_outside_the_label_set_are_refused(tmp_path, toy_case):
     write_label_map(case.label, np.full(SHAPE, 9, np.uint8), Geometry(SHAPE[::-1], (2.0, 2.0, 2.0)))
     with pytest.raises(SkcdfError, match=r"label0\.nii\.gz: label 9 is not in the label set toy"):
         load(case)
+
+
+def rows(name: str, shape: tuple[int, int, int]) -> TrainingVolume:
+    """A volume whose voxels hold their own z, y and x, as the digits of a number."""
+    z, y, x = np.indices(shape)
+    image = (100 * z + 10 * y + x).astype(np.float16)
+    return TrainingVolume(name, name, image, np.full(shape, 1, np.uint8), np.ones(4, bool))
+
+
+def test_voxels_are_counted_for_annotated_classes_alone(tmp_path, toy_case):
+    volume = load(toy_case(tmp_path, 0, annotated=("spleen", "left_kidney")))
+    counts = volume.voxel_counts
+    assert counts[[1, 3]].tolist() == [1000, 1000]
+    assert np.isnan(counts[2])
+    assert counts[0] == volume.labels.size - 2000
+
+
+class TestPublishedSampling:
+    @pytest.mark.parametrize("batch_size", [1, 2, 5])
+    def test_takes_every_case_once_an_epoch_each_time_in_another_order(self, batch_size):
+        volumes = [
+            TrainingVolume(str(i), str(i), np.full((4, 4, 4), i, np.float16), None, np.ones(4, bool))
+            for i in range(5)
+        ]
+        sampler = PatchSampler(volumes, (4, 4, 4), batch_size, 0.75, seed=2, sampling="published")
+        batches = [sampler.draw(index).images[:, 0, 0, 0, 0] for index in range(60 // batch_size)]
+        epochs = torch.cat(batches).view(12, 5).int().tolist()
+        assert all(sorted(epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
+        assert len(set(map(tuple, epochs))) > 6
+
+    def test_starts_anywhere_but_at_the_last_offset_whatever_the_foreground(self):
+        sampler = PatchSampler([rows("a", (7, 5, 4))], (4, 4, 4), 1, 1.0, seed=0, sampling="published")
+        corners = {int(sampler.draw(index).images[0, 0, 0, 0, 0]) for index in range(60)}
+        assert corners == {0, 100, 200}  # of 0 to 3 along z, 0 and 1 along y
+
+    def test_of_data_parallel_processes_shares_one_epoch_among_them(self):
+        volumes = [rows(str(i), (4, 4, 4)) for i in range(4)]
+        for i, volume in enumerate(volumes):
+            volume.image[0, 0, 0] = i
+
+        def seen(slots: range) -> list[int]:
+            sampler = PatchSampler(volumes, (4, 4, 4), 2, 0.0, 0, sampling="published", slots=slots)
+            return [int(each) for index in range(2) for each in sampler.draw(index).images[:, 0, 0, 0, 0]]
+
+        assert sorted(seen(range(1)) + seen(range(1, 2))) == [0, 1, 2, 3]

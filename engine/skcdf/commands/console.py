@@ -1,14 +1,19 @@
-"""What a command shows while it works, and how Ctrl-C reaches the work."""
+"""What a command shows while it works, and how Ctrl-C reaches the work.
+
+Of the processes that ``torchrun`` started only the first shows anything but its results and errors.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from typing import Any
 
+from ..launch import launched
 from ..progress import CancelToken, Progress
 
 LINE_SECONDS = 5.0
@@ -24,6 +29,8 @@ class ConsoleProgress:
 
     def __call__(self, report: Progress) -> None:
         """Takes one report."""
+        if launched().rank > 0:
+            return
         if report.phase != self._phase:
             self.close()
             self._phase, self._begin, self._first = report.phase, time.monotonic(), report.done
@@ -77,20 +84,40 @@ def duration(seconds: float) -> str:
 
 
 @contextlib.contextmanager
+def spoken_by_first() -> Iterator[None]:
+    """Inside it, what other processes than the first print to stdout is lost."""
+    with contextlib.ExitStack() as stack:
+        if launched().rank > 0:
+            silence = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+            stack.enter_context(contextlib.redirect_stdout(silence))
+        yield
+
+
+@contextlib.contextmanager
 def cancel_on_interrupt() -> Iterator[CancelToken]:
-    """Turns the first Ctrl-C into a raised token, so that work stops at a safe point; the second one is hard."""
-    token = CancelToken()
+    """Turns the first Ctrl-C into a raised token, so that work stops at a safe point; the second one is hard.
+
+    ``torchrun`` repeats the Ctrl-C that the terminal has sent already, asks by SIGTERM when another process ended or
+    the computer is needed, and kills after 30 s: under it every signal means a safe point.
+    """
+    token, launch = CancelToken(), launched()
+    together = launch.processes > 1
 
     def on_interrupt(number: int, frame: object) -> None:
-        print("\nstopping at the next safe point; press Ctrl-C again to stop at once", file=sys.stderr)
+        if launch.rank == 0:
+            again = "" if together else "; press Ctrl-C again to stop at once"
+            print(f"\nstopping at the next safe point{again}", file=sys.stderr)
         token.cancel()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for each in before:
+            signal.signal(each, signal.SIG_IGN if together else signal.default_int_handler)
 
-    before = signal.signal(signal.SIGINT, on_interrupt)
+    signals = (signal.SIGINT, signal.SIGTERM) if together else (signal.SIGINT,)
+    before = {each: signal.signal(each, on_interrupt) for each in signals}
     try:
         yield token
     finally:
-        signal.signal(signal.SIGINT, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def table(rows: list[list[str]]) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import SkcdfError
 
@@ -15,11 +17,17 @@ if TYPE_CHECKING:
     from ..progress import CancelToken
     from ..statistics import OrganStatistics
 
+Job = tuple[Path, Path, Path | None]
+"""A scan, its label map and its picture."""
+Result = TypeVar("Result")
 SUMMARY = "Segment a scan, or every scan in a folder, on the scan's own grid."
 EXAMPLE = """examples:
   skcdf segment ct.nii.gz organs.nii.gz --picture organs.png --statistics organs.csv
   skcdf segment dicom_folder/ organs.nrrd --model my_run/model
-  skcdf segment scans/ results/"""
+  skcdf segment scans/ results/
+  torchrun --nproc-per-node 2 -m skcdf segment scans/ results/"""
+PATIENCE = timedelta(days=1)
+"""How long a process that has done its share of a folder waits for the others."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,9 +63,8 @@ def run(options: argparse.Namespace) -> int:
     from ..device import choose_device
     from ..image import images_in, stem
     from ..inference import Predictor
+    from ..launch import launched
     from ..models import default_model, find_model
-    from ..statistics import write_statistics
-    from .console import cancel_on_interrupt
 
     scans = images_in(options.scan) if options.scan.is_dir() else [options.scan]
     if not scans:
@@ -70,29 +77,18 @@ def run(options: argparse.Namespace) -> int:
             f"{options.output}: is a file, but {options.scan} is a folder.", "Give a folder to write to."
         )
     jobs = _outputs(options, scans, many)
+    first = launched().rank == 0
+    if not many and not first:
+        return 0  # one scan is one process's work
     model = find_model(options.model) if options.model else default_model()
     device = choose_device(options.device, options.precision)
-    print(
-        f"model: {model.name} {model.version}\nnotice: {model.notice}\ndevice: {device.description}",
-        file=sys.stderr,
-    )
-    predictor = Predictor(model, device)
-    rows: list[OrganStatistics] = []
-    failures: list[str] = []
-    try:
-        with cancel_on_interrupt() as cancel:
-            for scan, output, picture in jobs:
-                try:
-                    rows += _segment(scan, output, picture, predictor, cancel)
-                except SkcdfError as error:
-                    if not many:
-                        raise
-                    print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
-                    failures.append(str(scan))
-    finally:  # what was finished before Ctrl-C is kept
-        if options.statistics and rows:
-            write_statistics(options.statistics, rows)
-    if failures:
+    if first:
+        print(
+            f"model: {model.name} {model.version}\nnotice: {model.notice}\ndevice: {device.description}",
+            file=sys.stderr,
+        )
+    failures = _segment_all(jobs, Predictor(model, device), options.statistics, many)
+    if failures and first:
         raise SkcdfError(
             f"{len(failures)} of {len(scans)} scans failed: {', '.join(failures)}.",
             "The others were segmented; see above.",
@@ -100,9 +96,40 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _outputs(
-    options: argparse.Namespace, scans: list[Path], many: bool
-) -> list[tuple[Path, Path, Path | None]]:
+def _segment_all(jobs: list[Job], predictor: Predictor, table: Path | None, many: bool) -> list[str]:
+    """Segments every scan, or this process's share of them, and writes one table; returns which scans failed."""
+    from ..ranks import gathered, joined, rank, world_size
+    from ..statistics import write_statistics
+    from .console import cancel_on_interrupt
+
+    rows: dict[int, list[OrganStatistics]] = {}
+    failures: dict[int, str] = {}
+    together = joined("cpu", "", "Give the same command again.", PATIENCE) if many else nullcontext()
+    with together, cancel_on_interrupt() as cancel:
+        try:
+            for index in range(rank(), len(jobs), world_size()):
+                try:
+                    rows[index] = _segment(*jobs[index], predictor, cancel)
+                except SkcdfError as error:
+                    if not many:
+                        raise
+                    print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
+                    failures[index] = str(jobs[index][0])
+        finally:  # what was finished before Ctrl-C, or before another process died, is kept
+            try:
+                rows, failures = _merged(gathered(rows)), _merged(gathered(failures))
+            finally:
+                if table and rows and rank() == 0:
+                    write_statistics(table, [row for each in rows.values() for row in each])
+    return list(failures.values())
+
+
+def _merged(parts: list[dict[int, Result]]) -> dict[int, Result]:
+    """What the processes found, in the order of the scans."""
+    return dict(sorted(item for part in parts for item in part.items()))
+
+
+def _outputs(options: argparse.Namespace, scans: list[Path], many: bool) -> list[Job]:
     """Scan, label map and picture of every run; scans that differ only in their ending keep it."""
     from ..image import check_output_name, stem
 

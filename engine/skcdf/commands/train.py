@@ -3,137 +3,49 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import Cancelled, SkcdfError
+from .train_arguments import add_arguments, chosen_settings
+
+__all__ = ["EXAMPLE", "SUMMARY", "add_arguments", "run"]
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..cases import Dataset
     from ..device import Device
     from ..models import ModelBundle
     from ..survey import Survey
-    from ..trainer import TrainingConfig, TrainingVolume, VolumeCache
+    from ..trainer import Trainer, TrainingConfig, TrainingVolume, VolumeCache
 
 SUMMARY = "Train a model on a labelled pool, an nnU-Net raw data set or an MSD task; run it again to go on."
 EXAMPLE = """examples:
   skcdf train pool/ runs/first --preset quick
   skcdf train pool/ runs/long --iterations 8000 --mirror
-The model lies in RUN/model when the training is done."""
+  torchrun --nproc-per-node 2 -m skcdf train pool/ runs/both   (docs/distributed.md)
+The model lies in RUN/model when the training is done, and RUN/report.html tells how it went."""
 SETTINGS_FILE = "settings.json"
-RECIPES = ("published",)
-SETTINGS = (
-    "method",
-    "compat",
-    "iterations",
-    "filters",
-    "batch_size",
-    "unlabelled_batch_size",
-    "accumulate",
-    "epoch_length",
-    "optimizer",
-    "learning_rate",
-    "sampling",
-    "foreground_fraction",
-    "augmentation",
-    "mirror",
-    "validations",
-    "patience",
-    "seed",
-)
-"""Settings that are command line arguments of the same name."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's arguments."""
-    from .options import add_compute_arguments
-    from .plan import add_budget_arguments
-
-    parser.add_argument(
-        "data", type=Path, metavar="POOL", help="labelled pool, nnU-Net raw data set or MSD task folder"
-    )
-    parser.add_argument(
-        "run_folder", type=Path, metavar="RUN", help="folder of this run; an interrupted one is resumed"
-    )
-    parser.add_argument("--name", help="the model's name (default: that of RUN)")
-    parser.add_argument(
-        "--preset",
-        choices=("quick", "standard", "thorough"),
-        default="standard",
-        help="number of iterations; skcdf plan says how long each takes (default standard)",
-    )
-    _add_method_arguments(parser)
-    _add_setting_arguments(parser)
-    add_budget_arguments(parser)
-    add_compute_arguments(parser)
-
-
-def _add_method_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("the method")
-    group.add_argument(
-        "--method", help="supervised (default) or skcdf, which learns from unlabelled scans, too"
-    )
-    group.add_argument(
-        "--compat",
-        choices=("corrected", "published"),
-        help="the method as corrected here (default), or as the authors' program computes it",
-    )
-    group.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="one of the method's own settings (docs/methods.md), such as mask=multiply; may be repeated",
-    )
-    group.add_argument(
-        "--recipe",
-        choices=RECIPES,
-        help="published: everything as in the published SKCDF experiments, preprocessing included",
-    )
-
-
-def _add_setting_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("instead of the plan's choice")
-    group.add_argument("--iterations", type=int)
-    group.add_argument("--filters", type=int)
-    group.add_argument("--patch-size", type=int, nargs=3, metavar=("Z", "Y", "X"), help="multiples of 32")
-    group.add_argument("--spacing", type=float, nargs=3, metavar=("Z", "Y", "X"), help="mm")
-    group.add_argument("--batch-size", type=int, help="labelled patches")
-    group.add_argument("--unlabelled-batch-size", type=int, help="unlabelled patches")
-    group.add_argument("--accumulate", type=int, metavar="N", help="batches whose gradients make one step")
-    group.add_argument("--epoch-length", type=int, help="steps between changes of learning rate and ramps")
-    group.add_argument("--optimizer", choices=("sgd", "adamw"))
-    group.add_argument("--learning-rate", type=float)
-    group.add_argument("--sampling", choices=("balanced", "published"))
-    group.add_argument("--foreground-fraction", type=float)
-    group.add_argument("--augmentation", choices=("standard", "published", "none"))
-    group.add_argument(
-        "--mirror",
-        action="store_const",
-        const=True,
-        help="left-right flips that exchange left and right labels",
-    )
-    group.add_argument("--validations", type=int, metavar="N", help="how often to look for the best weights")
-    group.add_argument("--patience", type=int, metavar="N", help="stop after so many without a better one")
-    group.add_argument("--seed", type=int)
-    group.add_argument(
-        "--cache-gib",
-        type=float,
-        default=4.0,
-        metavar="GIB",
-        help="memory for preprocessed scans (default 4); further ones go to files in RUN",
-    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Trains; see `SUMMARY`."""
+    from .console import spoken_by_first
+
+    with spoken_by_first():
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
     from ..datasets import open_dataset
     from ..device import choose_device
+    from ..launch import launched
     from ..models import check_name
+    from ..ranks import from_first, joined, rank
     from ..survey import survey_dataset
+    from ..trainer import VolumeCache
     from .console import ConsoleProgress
 
     name = options.name or re.sub(r"[^A-Za-z0-9._-]+|^[._-]+", "_", options.run_folder.resolve().name).lstrip(
@@ -144,13 +56,23 @@ def run(options: argparse.Namespace) -> int:
     dataset = open_dataset(options.data)
     device = choose_device(options.device, options.precision)
     print(f"device: {device.description}")
-    progress = ConsoleProgress()
-    survey = survey_dataset(dataset, progress)
-    config = _settings(options, dataset, survey, device)
-    model = _train(config, dataset, survey, device, options, name)
-    if dataset.validation:
-        model = _validate(model, dataset, device)
-    print(f"{model.folder}\n{model.notice}")
+    if dataset.protocol:
+        print(f"protocol: {dataset.protocol}")
+    survey = config = None
+    if launched().rank == 0:  # before it joins: what plans measure is one process's work
+        survey = survey_dataset(dataset, ConsoleProgress())
+        config = _settings(options, dataset, survey, device)
+    advice = "The same command goes on from the last checkpoint."
+    with joined(device.name, str(device.precision), advice):
+        config = from_first(config)
+        assert config is not None  # what the first has
+        if launched().processes > 1:
+            print(f"{launched().processes} processes train together, each with batches of its own")
+        with VolumeCache(options.run_folder / f"cache{rank() or ''}", options.cache_gib) as cache:
+            trainer = _train(config, dataset, device, options.run_folder, cache)
+            model = _export(trainer, name, dataset, survey)
+    if model is not None:
+        _report(trainer, model, dataset, device)
     return 0
 
 
@@ -166,7 +88,7 @@ def _settings(
     from .plan import describe_plan
 
     file = options.run_folder / SETTINGS_FILE
-    chosen = _chosen(options)
+    chosen = chosen_settings(options)
     if file.exists():
         config = TrainingConfig.from_json(read_json(file, "settings of a run"), str(file))
         if options.spacing:
@@ -180,6 +102,11 @@ def _settings(
     if options.spacing:
         chosen["spacing"] = tuple(options.spacing)
     if options.recipe:
+        if options.spacing:
+            raise SkcdfError(
+                f"--recipe {options.recipe} resizes every scan to one shape and takes no --spacing.",
+                "Leave out one of the two.",
+            )
         chosen = {**published_recipe(len(dataset.unlabelled)), **chosen}
     plan = make_plan(survey, dataset.label_set, device, Budget(options.memory_gib, options.minutes), chosen)
     config = plan.config if "iterations" in chosen else with_preset(plan, options.preset)
@@ -189,42 +116,13 @@ def _settings(
     return config
 
 
-def _chosen(options: argparse.Namespace) -> dict[str, Any]:
-    """The settings that the user gave on the command line."""
-    given = {name: getattr(options, name) for name in SETTINGS}
-    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if options.patch_size:
-        chosen["patch_size"] = tuple(options.patch_size)
-    if options.option:
-        chosen["method_options"] = dict(map(_method_option, options.option))
-    return chosen
-
-
-def _method_option(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise SkcdfError(
-            f"--option {text}: this is no NAME=VALUE.", "Give, for instance, --option mask=multiply."
-        )
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
-
-
 def _train(
-    config: TrainingConfig,
-    dataset: Dataset,
-    survey: Survey,
-    device: Device,
-    options: argparse.Namespace,
-    name: str,
-) -> ModelBundle:
-    from ..trainer import Trainer, VolumeCache, export_bundle
+    config: TrainingConfig, dataset: Dataset, device: Device, run_folder: Path, cache: VolumeCache
+) -> Trainer:
+    from ..trainer import Trainer
     from .console import ConsoleProgress, cancel_on_interrupt, duration
 
-    progress, run_folder = ConsoleProgress(), options.run_folder
-    cache = VolumeCache(run_folder / "cache", options.cache_gib)
+    progress = ConsoleProgress()
     volumes = {kind: _load(dataset, config, kind, cache) for kind in _needed(config)}
     trained = [*volumes["labelled"], *volumes.get("unlabelled", [])]
     data: dict[str, object] = {"cases": sorted([volume.name, volume.image_hash] for volume in trained)}
@@ -248,14 +146,32 @@ def _train(
             print(f"stopped; the same command goes on from {trainer.checkpoint_file}")
             raise
     progress.close()
-    print(
-        f"trained {state.iteration} iterations in {duration(state.seconds)}, last loss {state.history[-1][1]:.3f}"
-    )
+    loss = f", last loss {state.history[-1][1]:.3f}" if state.history else ""
+    print(f"trained {state.iteration} iterations in {duration(state.seconds)}{loss}")
     if state.best:
         print(f"best on validation after {state.best[0]} iterations: mean Dice {state.best[1]:.3f}")
-    model = export_bundle(run_folder / "model", name, trainer, dataset, survey)
-    cache.close()
-    return model
+    return trainer
+
+
+def _export(trainer: Trainer, name: str, dataset: Dataset, survey: Survey | None) -> ModelBundle | None:
+    """The model is the first process's, which alone has surveyed the data."""
+    from ..trainer import export_bundle
+
+    if survey is not None:
+        return export_bundle(trainer.run_folder / "model", name, trainer, dataset, survey)
+    if trainer.state.best is None:
+        trainer.weights()  # the first process gathers batch statistics now, and needs the others' share
+    return None
+
+
+def _report(trainer: Trainer, model: ModelBundle, dataset: Dataset, device: Device) -> None:
+    from .training_report import Validation, validate_model, write_training_report
+
+    validation = Validation()
+    if dataset.validation:
+        model, validation = validate_model(model, dataset, device)
+    report = write_training_report(trainer, model, dataset, device, validation)
+    print(f"{model.folder}\n{report}\n{model.notice}")
 
 
 def _needed(config: TrainingConfig) -> list[str]:
@@ -279,51 +195,3 @@ def _load(dataset: Dataset, config: TrainingConfig, kind: str, cache: VolumeCach
         volumes.append(cache.keep(volume))
         progress(Progress(f"load {kind} cases", index + 1, len(cases)))
     return volumes
-
-
-def _validate(model: ModelBundle, dataset: Dataset, device: Device) -> ModelBundle:
-    """Segments the pinned validation cases with the new model, prints the table and keeps it in the bundle."""
-    from ..image import read_image, read_label_map
-    from ..inference import Predictor
-    from ..metrics import OrganScore, evaluate_case, summarize
-    from ..models import Accuracy, save_bundle
-    from ..pool import voxel_hash
-    from ..progress import Progress
-    from .console import ConsoleProgress
-    from .evaluate import organ_table
-
-    predictor, progress = Predictor(model, device), ConsoleProgress()
-    scores: list[tuple[OrganScore, ...]] = []
-    for index, case in enumerate(dataset.validation):
-        assert case.label is not None  # what `validation` means
-        reference = read_label_map(case.label)
-        scan = read_image(case.image)
-        if voxel_hash(scan) in model.training.image_hashes:
-            raise SkcdfError(
-                f"{case.image}: this validation scan was trained on.",
-                "Take it out of one of the two splits and train again.",
-            )
-        prediction = predictor.segment(scan).label_map
-        spacing = reference.geometry.array_spacing
-        scores.append(
-            evaluate_case(
-                prediction.array, reference.array, dataset.label_set, spacing, annotated=case.annotated
-            )
-        )
-        progress(Progress("validate", index + 1, len(dataset.validation)))
-    print(f"validation, {len(scores)} cases:\n{organ_table(scores)}")
-    protocol = f"the {len(scores)} pinned validation cases of data set {dataset.name}"
-    metrics = tuple(
-        Accuracy(
-            each.organ,
-            "dice",
-            each.dice.mean,
-            each.dice.sd if each.dice.n > 1 else None,
-            each.dice.n,
-            protocol,
-        )
-        for each in summarize(scores)
-        if each.dice.n
-    )
-    assert model.folder is not None  # it was exported
-    return save_bundle(model.folder, replace(model, metrics=metrics), model.load_weights())

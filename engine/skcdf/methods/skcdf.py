@@ -32,7 +32,8 @@ class SkcdfOptions:
         heads: how the global block reads its attention heads in unlabelled mode.
         statistics: batch statistics of ``decoder_u`` in validation and bundles: gathered anew with the final
             weights, or the running ones.
-        gamma: balance of the main heads' cross-entropy; 1 is the plain mean.
+        gamma: balance of the main heads' cross-entropy; 1 is the plain mean, and enough here: the balanced heads look
+            after the small classes.
         ramp_weight: λ at the end of training.
         ema: weight of the old parameters in the three copies.
         dropout: of channels. attention_dropout: in SKC.
@@ -52,7 +53,7 @@ class SkcdfOptions:
         "running",
         "decoder_u's running statistics belong to weights that its copies have replaced",
     )
-    gamma: float = _repair(0.5, 1.0, "with the plain mean, classes of 1 voxel in 7000 are lost")
+    gamma: float = 1.0
     ramp_weight: float = _repair(1.0, 10.0, "pseudo-labels of a short training must not outweigh the labels")
     ema: float = 0.99
     dropout: float = _repair(0.0, 0.5, "with half of 16 channels dropped, a short training does not converge")

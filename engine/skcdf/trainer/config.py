@@ -26,8 +26,8 @@ class TrainingConfig:
         compat: which face of the method: ``corrected``, or ``published`` as the authors' program computes it.
         method_options: the method's own settings that differ from that face's, by name.
         filters: channels of the network's first stage.
-        batch_size: labelled patches a step.
-        unlabelled_batch_size: unlabelled patches a step, for methods that use them.
+        batch_size: labelled patches a step and process.
+        unlabelled_batch_size: unlabelled patches a step and process, for methods that use them.
         accumulate: a step's gradient is the mean over this many such batches.
         iterations: optimiser steps.
         epoch_length: learning rate and ramps change only so often, one epoch late, as in the published programs
@@ -80,7 +80,7 @@ class TrainingConfig:
         if self.optimizer not in ("sgd", "adamw"):
             raise SkcdfError(f"There is no optimizer called {self.optimizer}.", "Take sgd or adamw.")
         counts = (self.iterations, self.batch_size, self.unlabelled_batch_size, self.accumulate, self.filters)
-        if min(*counts, self.epoch_length or 1) < 1:
+        if min(*counts, 1 if self.epoch_length is None else self.epoch_length) < 1:
             raise SkcdfError(
                 "Iterations, batch sizes, accumulation, epoch length and filters must be at least 1.",
                 "Give larger numbers.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +16,16 @@ from ..device import Device
 from ..errors import Cancelled, SkcdfError
 from ..files import atomic_write
 from ..labels import LabelSet
-from ..methods import Batch, Method, Problem, build_method
+from ..methods import Batch, Method, Moment, Problem, build_method
 from ..networks import build_network
 from ..progress import CancelToken, Progress, ProgressCallback, ignore_progress
+from ..ranks import rank, require_same, stop_together, world_size
 from ..weights import read_weights, write_weights
 from .augment import apply_changes, draw_changes, mirror_annotated
 from .checkpoint import FILE_NAME, TrainingState, load_checkpoint, plain, read_state, save_checkpoint
 from .config import TrainingConfig
 from .data import Patches, PatchSampler, TrainingVolume, prefetch
+from .distributed import SharedLosses, share_batch_statistics
 from .schedule import build_optimizer, set_learning_rate
 from .validation import mean_dice, validate
 
@@ -39,13 +41,16 @@ _PATCHES, _UNLABELLED, _CHANGES, _DROPOUT, _STATISTICS = range(5)  # streams of 
 class Trainer:
     """Trains one method on one set of volumes; can be stopped at any iteration and goes on exactly there.
 
+    Where several processes have joined (`ranks`), each has a trainer and all of them train one network together.
+
     Attributes:
         config: the settings.
         label_set: of the volumes.
         labelled, unlabelled: the volumes.
         run_folder: where the checkpoint and the best weights lie.
         device: where to compute.
-        data: what the volumes were made from; kept in the checkpoint, and a resumed training must match it.
+        data: what the volumes were made from; kept in the checkpoint, and a resumed training must match it. The
+            number of processes is kept with it.
         progress: called after every iteration.
         cancel: asked before every iteration; a cancelled training writes a checkpoint first.
         validation: labelled volumes, by which the best weights are chosen; none of them is trained on.
@@ -73,11 +78,17 @@ class Trainer:
                 f"Method {self.config.method} needs unlabelled scans and there are none.",
                 "Add some to the data set, or take --method supervised.",
             )
+        if world_size() > 1:
+            share_batch_statistics(self.method.network, self.device)
         self.device.place(self.method.network)
+        self._groups: Callable[[Batch, Moment, bool], Iterator[dict[str, Tensor]]] = (
+            SharedLosses(self.method, self.device) if world_size() > 1 else self._own_groups
+        )
         self._optimizer = build_optimizer(self.method.network, self.config)
         self._scaler = self.device.gradient_scaler()
         self._samplers = self._make_samplers()
-        self.state = TrainingState(plain(self.config.to_json()), plain(self.data))
+        processes = {"processes": world_size()} if world_size() > 1 else {}
+        self.state = TrainingState(plain(self.config.to_json()), plain({**self.data, **processes}))
 
     @property
     def checkpoint_file(self) -> Path:
@@ -105,7 +116,7 @@ class Trainer:
             with closing(batches):
                 while not self._is_finished():
                     with self._timed():
-                        self.cancel.raise_if_cancelled()
+                        stop_together(self.cancel)
                         losses = self.step(self.state.iteration, [next(batches) for _ in range(count)])
                     self._record(losses)
                     if time.monotonic() - saved > CHECKPOINT_SECONDS:
@@ -115,6 +126,7 @@ class Trainer:
         except Cancelled:  # between steps: a step that failed half-way must not be saved
             self._save()
             raise
+        self._summarize()  # where patience ran out between two entries
         self._save()
         return self.state
 
@@ -138,8 +150,8 @@ class Trainer:
         sums: dict[str, float] = {}
         for index, patches in enumerate(batches):
             batch = self._augmented(iteration * len(batches) + index, patches)
-            groups = self.method.losses(batch, self.config.moment(iteration))
-            for losses in self.device.autocast_each(groups):
+            last = index == len(batches) - 1
+            for losses in self._groups(batch, self.config.moment(iteration), last):
                 total = torch.stack(list(losses.values())).sum()
                 if not bool(torch.isfinite(total)):
                     raise SkcdfError(
@@ -156,8 +168,15 @@ class Trainer:
         self._scaler.update()
         return sums
 
+    def _own_groups(self, batch: Batch, moment: Moment, last: bool) -> Iterator[dict[str, Tensor]]:
+        """Of a single process: each group's activations are gone before the next is computed."""
+        return self.device.autocast_each(self.method.losses(batch, moment))
+
     def weights(self) -> dict[str, Tensor]:
-        """The weights to keep: those of the best validation, or the last ones where there was none."""
+        """The weights to keep: those of the best validation, or the last ones where there was none.
+
+        All processes must ask for them, since they gather batch statistics together.
+        """
         if self.state.best is not None:
             return read_weights(self.best_file)
         return self.method.weights(self._statistics_patches)
@@ -203,37 +222,38 @@ class Trainer:
         )
 
     def _seed(self, stream: int, iteration: int) -> int:
-        sequence = np.random.SeedSequence((self.config.seed, stream, iteration))
+        own = (rank(),) if rank() else ()
+        sequence = np.random.SeedSequence((self.config.seed, stream, iteration, *own))
         return int(sequence.generate_state(1, np.uint64)[0] >> 1)
 
     def _make_samplers(self) -> list[PatchSampler]:
         config, sampling = self.config, self.config.sampling
         size, seed = config.patch_size, config.seed
-        samplers = [
+        streams = [(self.labelled, config.batch_size, config.foreground_fraction, _PATCHES)]
+        if self.method.uses_unlabelled:
+            streams.append((self.unlabelled, config.unlabelled_batch_size, 0.0, _UNLABELLED))
+        return [
             PatchSampler(
-                self.labelled,
+                volumes,
                 size,
-                config.batch_size,
-                config.foreground_fraction,
+                count * world_size(),
+                foreground,
                 seed,
-                _PATCHES,
+                stream,
+                slots=_slots(count),
                 sampling=sampling,
             )
+            for volumes, count, foreground, stream in streams
         ]
-        if self.method.uses_unlabelled:
-            batch_size = config.unlabelled_batch_size
-            samplers.append(
-                PatchSampler(self.unlabelled, size, batch_size, 0.0, seed, _UNLABELLED, sampling=sampling)
-            )
-        return samplers
 
     def _statistics_patches(self) -> Iterable[Tensor]:
         """Patches from anywhere in the training scans, as the sliding window sees them."""
         volumes = [*self.labelled, *(self.unlabelled if self.method.uses_unlabelled else ())]
-        sampler = PatchSampler(volumes, self.config.patch_size, 2, 0.0, self.config.seed, _STATISTICS)
+        size, seed = self.config.patch_size, self.config.seed
+        sampler = PatchSampler(volumes, size, 2 * world_size(), 0.0, seed, _STATISTICS, slots=_slots(2))
         with self.device.autocast():
             for index in range(STATISTICS_BATCHES):
-                self.cancel.raise_if_cancelled()
+                stop_together(self.cancel)
                 images = sampler.draw(index).images.to(self.device.torch_device)
                 yield images.contiguous(memory_format=torch.channels_last_3d)
 
@@ -246,7 +266,7 @@ class Trainer:
                 tensor.to(device, non_blocking=True)
                 for tensor in (drawn.images, drawn.labels, drawn.annotated)
             )
-            seeds = ((config.seed, _CHANGES, stream, index, slot) for slot in range(len(images)))
+            seeds = ((config.seed, _CHANGES, stream, index, slot) for slot in _slots(len(images)))
             changes = draw_changes(seeds, mirror=config.mirror, augmentation=config.augmentation)
             images, labels = apply_changes(images, labels, changes, spacing, self.label_set)
             images = images.contiguous(memory_format=torch.channels_last_3d)
@@ -259,7 +279,13 @@ class Trainer:
         state.iteration += 1
         state.recent.append(losses)
         if state.iteration % HISTORY_STEP == 0 or state.iteration == self.config.iterations:
-            means = {name: float(np.mean([each[name] for each in state.recent])) for name in losses}
+            self._summarize()
+
+    def _summarize(self) -> None:
+        """Turns the steps since the last entry of the history, if any, into one more."""
+        state = self.state
+        if state.recent:
+            means = {name: float(np.mean([each[name] for each in state.recent])) for name in state.recent[0]}
             state.history.append([state.iteration, sum(means.values()), means])
             state.recent = []
 
@@ -284,16 +310,31 @@ class Trainer:
             cancel=self.cancel,
         )
         dice, best = mean_dice(organs), state.best
-        if best is None or dice > best[1]:
+        if rank() == 0 and (best is None or dice > best[1]):
             with atomic_write(self.best_file) as temporary:
                 write_weights(temporary, weights)
         state.validations.append([state.iteration, dice, organs])
         self._save()
 
     def _resume(self) -> None:
-        if not self.checkpoint_file.exists():
-            return
+        if self.checkpoint_file.exists():
+            self._load()
+        require_same(
+            f"checkpoint in {self.run_folder}, or other data,",
+            (self.state.iteration, self.state.data),
+            "The run's folder and the data must lie where all processes see them.",
+        )
+
+    def _load(self) -> None:
         found = read_state(self.checkpoint_file)
+        before = found.data.get("processes", 1)
+        if before != world_size():
+            raise SkcdfError(
+                f"{self.checkpoint_file}: this run was trained by {before} processes, now there are {world_size()}.",
+                f"Start it by torchrun --nproc-per-node {before}, or give another folder to start anew."
+                if before > 1
+                else "Start it without torchrun, or give another folder to start anew.",
+            )
         if (found.config, found.data) != (self.state.config, self.state.data):
             raise SkcdfError(
                 f"{self.checkpoint_file}: this folder holds a run with other settings or data.",
@@ -304,6 +345,8 @@ class Trainer:
             self._scaler.load_state_dict(self.state.scaler)
 
     def _save(self) -> None:
+        if rank() > 0:
+            return
         self.state.scaler = self._scaler.state_dict()
         save_checkpoint(self.checkpoint_file, self.method.network, self._optimizer, self.state)
 
@@ -312,3 +355,8 @@ class Trainer:
         if self.state.validations:
             note += f", validation Dice {self.state.validations[-1][1]:.3f}"
         return Progress("train", self.state.iteration, self.config.iterations, note)
+
+
+def _slots(count: int) -> range:
+    """This process's places among those of all, each of which has ``count``."""
+    return range(rank() * count, (rank() + 1) * count)

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from ..device import Device
+from ..errors import Cancelled
 from ..inference.sliding_window import SlidingWindow
 from ..labels import LabelSet
 from ..preprocessing import Shape
 from ..progress import CancelToken, Progress, ProgressCallback, ignore_progress
+from ..ranks import any_rank, rank, sum_over_ranks, world_size
 from .data import TrainingVolume
 
 
@@ -27,6 +29,8 @@ def validate(
     cancel: CancelToken | None = None,
 ) -> dict[str, float | None]:
     """Mean Dice of every organ over the cases in which it was annotated and is in one of the two label maps.
+
+    Every rank segments its share of the cases, and all have the result.
 
     Args:
         network: for inference, on ``device``.
@@ -48,14 +52,21 @@ def validate(
             scores: Tensor = network(patches.to(device.torch_device, memory_format=torch.channels_last_3d))
         return scores
 
-    rows = []
-    for index, volume in enumerate(volumes):
-        found = np.zeros(volume.image.shape, np.uint8)
-        for z, scores in window.scan(volume.image.astype(np.float32), predict, cancel=cancel):
-            found[z : z + scores.shape[1]] = scores.argmax(0).to(torch.uint8).cpu().numpy()
-        rows.append(case_dice(found, volume))
-        progress(Progress("validate", index + 1, len(volumes)))
-    table = np.array(rows)
+    table = np.zeros((len(volumes), label_set.number_of_classes))
+    stopped = False
+    try:
+        for index in range(rank(), len(volumes), world_size()):
+            volume = volumes[index]
+            found = np.zeros(volume.image.shape, np.uint8)
+            for z, scores in window.scan(volume.image.astype(np.float32), predict, cancel=cancel):
+                found[z : z + scores.shape[1]] = scores.argmax(0).to(torch.uint8).cpu().numpy()
+            table[index] = case_dice(found, volume)
+            progress(Progress("validate", min(index + world_size(), len(volumes)), len(volumes)))
+    except Cancelled:  # the others wait to hear of it
+        stopped = True
+    if any_rank(stopped):
+        raise Cancelled
+    table = sum_over_ranks(torch.from_numpy(table)).numpy()
     counted = np.isfinite(table)
     means = np.nansum(table, 0) / np.maximum(counted.sum(0), 1)
     return {

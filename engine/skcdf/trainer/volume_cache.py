@@ -30,6 +30,12 @@ class VolumeCache:
         self._files = 0
         self._remove()
 
+    def __enter__(self) -> VolumeCache:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
     def keep(self, volume: TrainingVolume) -> TrainingVolume:
         """The same volume, in memory or memory-mapped.
 
