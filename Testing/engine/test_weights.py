@@ -43,6 +43,11 @@ class TestWhatIsWritten:
         assert all(torch.equal(loaded[name], shared) for name in "ab")
         assert torch.equal(loaded["c"], shared.T)
 
+    def test_others_may_read_it_as_any_new_file(self, path: Path) -> None:
+        write_weights(path, {"a": torch.zeros(3)})
+        put(usual := path.with_name("usual"), b"")
+        assert path.stat().st_mode == usual.stat().st_mode
+
     def test_writing_leaves_the_tensors_alone(self, path: Path) -> None:
         tensor = torch.nn.Parameter(torch.full((3,), 1 / 3))
         write_weights(path, {"a": tensor}, half=True)

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import signal
 import sys
 import time
 import uuid
@@ -20,6 +21,10 @@ from typing import Any
 from .errors import SkcdfError
 
 RENAME_PATIENCE_S = 5.0
+TERMINATION = signal.SIGTERM
+"""How a scheduler or `torchrun` asks a process to end; on Windows nobody sends it."""
+_UMASK = os.umask(0o077)  # it can only be read by setting it
+os.umask(_UMASK)
 
 
 def replace(source: Path, target: Path, patience_s: float = RENAME_PATIENCE_S) -> None:
@@ -45,7 +50,12 @@ def replace(source: Path, target: Path, patience_s: float = RENAME_PATIENCE_S) -
 
 
 def flush_to_disk(path: Path) -> None:
-    """Asks the system to put the file's content on the disk, so that a power cut after a rename keeps it."""
+    """Asks the system to put the file's content on the disk, so that a power cut after a rename keeps it.
+
+    The file gets the permissions of any new file, too: safetensors makes its own private, and a model in a shared
+    folder is for all who may read that folder.
+    """
+    os.chmod(path, 0o666 & ~_UMASK)
     with open(path, "rb+") as stream:
         os.fsync(stream.fileno())
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from ..files import TERMINATION
 from ..launch import launched
 from ..progress import CancelToken, Progress
 
@@ -111,7 +112,7 @@ def cancel_on_interrupt() -> Iterator[CancelToken]:
         for each in before:
             signal.signal(each, signal.SIG_IGN if together else signal.default_int_handler)
 
-    signals = (signal.SIGINT, signal.SIGTERM) if together else (signal.SIGINT,)
+    signals = (signal.SIGINT, TERMINATION) if together else (signal.SIGINT,)
     before = {each: signal.signal(each, on_interrupt) for each in signals}
     try:
         yield token
