@@ -74,7 +74,7 @@ def _runs(dataset: str, iterations: int, same_time: int) -> dict[str, Run]:
     }
 
 
-RUNS = {**_runs("openkbp", 1000, 3600), **_runs("hippocampus", 1000, 3000)}
+RUNS = {**_runs("openkbp", 1000, 3000), **_runs("hippocampus", 600, 1800)}
 
 
 def main() -> int:

@@ -174,7 +174,7 @@ def _attention_in_chunks(query: Tensor, key: Tensor, value: Tensor, dropout: flo
 
     def attend(query: Tensor, key: Tensor, value: Tensor, seed: int) -> Tensor:
         probabilities = torch.softmax(query @ key.transpose(1, 2), 2)
-        return (probabilities * _kept(probabilities.shape, level, seed)) @ value
+        return (probabilities * _kept(probabilities.shape, level, seed).to(value.device)) @ value
 
     rows = max(1, CHUNK_ENTRIES // key.shape[1])
     maps = max(1, rows // query.shape[1])
