@@ -58,8 +58,6 @@ def measure(options: argparse.Namespace) -> str:
         "skcdf",
         options.compat[0],
         filters=options.filters,
-        # the published face counts classes in labelled volumes, of which there are none here
-        method_options={"class_counts": "annotated"},
     )
     label_set = LabelSet.from_names("many", [f"organ {index}" for index in range(1, options.classes)])
     seconds = measure_iteration(config, label_set, device, options.repeats)

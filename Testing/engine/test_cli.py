@@ -160,6 +160,11 @@ class TestTrain:
         assert {each.organ for each in model.metrics} >= {"liver"}
         assert all(each.n == 1 for each in model.metrics)
 
+    def test_leaves_a_report_with_curves_and_a_picture_of_the_validation_case(self, workplace: Path) -> None:
+        report = (workplace / "run" / "report.html").read_text("utf-8")
+        assert "Research use" in report and "data:image/png;base64," in report
+        assert "Loss at" in report and "the 1 pinned validation cases" in report
+
     def test_the_same_command_again_resumes(
         self, workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -123,9 +123,9 @@ class TestDataFlows:
         assert training and torch.equal(images, batch.unlabelled)
         everything = torch.ones(2, *SIZE, dtype=torch.bool)
         expected = {
-            "labelled": cross_entropy_and_dice(logits["main"][:2], batch.labels, gamma=0.5),
+            "labelled": cross_entropy_and_dice(logits["main"][:2], batch.labels),
             "labelled_balanced": loss_of_selected(logits["abc"][:2], batch.labels, everything),
-            "unlabelled": WEIGHT * cross_entropy_and_dice(answers["main"], pseudo["main"], gamma=0.5),
+            "unlabelled": WEIGHT * cross_entropy_and_dice(answers["main"], pseudo["main"]),
             "unlabelled_balanced": WEIGHT * loss_of_selected(answers["abc"], pseudo["abc"], everything[:1]),
         }
         found = {**known, **unknown}
@@ -179,7 +179,7 @@ class TestOptions:
             ("class_counts", "first_four", BALANCED),
             ("heads", "permuted", UNLABELLED),
             ("statistics", "running", set()),
-            ("gamma", 1.0, MAIN),
+            ("gamma", 0.5, MAIN),
             ("ramp_weight", 1.0, UNLABELLED),
             ("ema", 0.5, set()),
             ("dropout", 0.0, MAIN | BALANCED),
@@ -199,7 +199,7 @@ class TestOptions:
         assert corrected == asdict(SkcdfOptions())
         repaired = {each.name for each in fields(SkcdfOptions) if each.metadata}
         assert {name for name, value in published.items() if value != corrected[name]} == repaired
-        assert repaired >= {"mask", "class_counts", "heads", "statistics", "gamma"}
+        assert repaired >= {"mask", "class_counts", "heads", "statistics"}
         for each in fields(SkcdfOptions):
             if each.metadata:
                 assert published[each.name] == each.metadata["published"]
@@ -229,6 +229,11 @@ class TestOptions:
             ("magic", 1),
             ("mask", "sometimes"),
             ("gamma", "much"),
+            ("gamma", -3),
+            ("ema", 5),
+            ("dropout", 1.5),
+            ("attention_dropout", 1),
+            ("ramp_weight", -1),
             ("gamma", None),
             ("ema", True),
             ("heads", 2),

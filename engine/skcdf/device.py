@@ -128,15 +128,18 @@ def _why_not(name: str) -> str:
 
 
 def _probe(name: str) -> torch.Tensor:
-    """What the V-Net is made of, once: Apple's GPU lacked transposed 3-D convolutions for years."""
+    """What the V-Net and augmentation are made of, once: Apple's GPU lacked parts of it for years."""
     kernel, image = torch.ones(1, 1, 2, 2, 2, device=name), torch.ones(1, 1, 4, 4, 4, device=name)
     down = torch.nn.functional.conv3d(image, kernel, stride=2)
-    return torch.nn.functional.conv_transpose3d(down, kernel, stride=2).cpu()
+    up = torch.nn.functional.conv_transpose3d(down, kernel, stride=2)
+    grid = torch.nn.functional.affine_grid(torch.eye(3, 4, device=name)[None], [1, 1, 4, 4, 4])
+    return torch.nn.functional.grid_sample(up, grid).cpu()
 
 
 def _native_precision(name: str) -> torch.dtype:
     if name == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        # Older cards emulate bfloat16, slower than float32; torch calls that supported, too.
+        return torch.bfloat16 if torch.cuda.get_device_capability() >= (8, 0) else torch.float16
     if name == "cpu" and any(
         getattr(torch.cpu, check, lambda: False)()
         for check in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")

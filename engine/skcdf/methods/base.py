@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from torch import Tensor, nn
 
+from ..records import FieldError
+
 Compat = Literal["published", "corrected"]
 
 
@@ -64,6 +66,12 @@ class Problem:
     patch_size: tuple[int, int, int]
     class_names: tuple[str, ...] = ()
     voxel_counts: np.ndarray = field(default_factory=lambda: np.empty((0, 0)), compare=False)
+
+
+def require_share(name: str, value: float, *, below_one: bool = False) -> None:
+    """Raises `FieldError` for the option ``name`` unless ``value`` is from 0 to 1."""
+    if not 0 <= value <= 1 or (below_one and value == 1):
+        raise FieldError(name, f"must be from 0 to {'below 1' if below_one else '1'}, is {value:g}")
 
 
 class Method(ABC):

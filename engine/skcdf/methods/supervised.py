@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..losses import cross_entropy_and_dice
 from ..networks import build_network
-from .base import Batch, Method, Moment, Problem
+from .base import Batch, Method, Moment, Problem, require_share
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,10 @@ class SupervisedOptions:
 
     gamma: float = 0.5
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_share("gamma", self.gamma)
+        require_share("dropout", self.dropout, below_one=True)
 
 
 class Supervised(Method):
