@@ -260,7 +260,7 @@ class TestTrainSkcdf:
         assert main(["train", str(workplace / "pool"), str(run), *TRAINING, *self.ALL.split()]) == 0
         said = capsys.readouterr().out
         assert "last loss" in said and "best on validation after" in said
-        assert not list(run.glob("cache*"))
+        assert not list(run.glob(".skcdf-cache-*"))
         state, model = read_state(run / "checkpoint.safetensors"), ModelBundle.load(run / "model")
         assert state.best is not None and model.training.iterations == state.best[0]
         assert 2 <= state.iteration <= 3

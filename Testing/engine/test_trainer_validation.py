@@ -199,3 +199,16 @@ def test_a_validation_scan_that_is_trained_on_is_refused(make_trainer, toy_volum
 def test_validations_are_spread_evenly_and_the_last_weights_are_among_them(iterations, validations, expected):
     config = replace(CONFIG, iterations=iterations, validations=validations)
     assert [i for i in range(iterations + 1) if config.is_validated(i)] == expected
+
+
+def test_an_organ_that_no_case_was_annotated_for_is_refused_unless_its_mirror_image_was(
+    toy_volumes, device, tmp_path
+):
+    def train(annotated: list[bool], mirror: bool) -> Trainer:
+        volumes = [replace(volume, annotated=np.array(annotated)) for volume in toy_volumes]
+        return Trainer(replace(CONFIG, mirror=mirror), LABELS, volumes, (), tmp_path, device)
+
+    for annotated, mirror in (([True, False, True, True], True), ([True, True, False, True], False)):
+        with pytest.raises(SkcdfError, match="No training case says where"):
+            train(annotated, mirror)
+    train([True, True, False, True], True)

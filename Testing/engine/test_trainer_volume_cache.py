@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,12 +76,22 @@ def test_training_from_files_gives_the_same_bits(method, toy_volumes, device, tm
     assert all(torch.equal(outcomes[1][1][name], tensor) for name, tensor in outcomes[0][1].items())
 
 
-def test_files_that_a_killed_run_left_are_removed_at_the_start(tmp_path):
-    folder = tmp_path / "cache"
-    folder.mkdir()
-    (folder / "00000.npy").write_bytes(b"left over")
-    VolumeCache(folder, 1.0)
-    assert not folder.exists()
+def test_only_what_a_killed_run_left_long_ago_is_removed_at_the_start(tmp_path):
+    names = (".skcdf-cache-old", ".skcdf-cache-young", "cache")
+    for folder in (tmp_path / name for name in names):
+        folder.mkdir()
+        (folder / "00000.npy").write_bytes(b"left over")
+    os.utime(tmp_path / ".skcdf-cache-old", (0, 0))
+    VolumeCache(tmp_path, 1.0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".skcdf-cache-young", "cache"]
+
+
+def test_two_runs_in_one_folder_keep_their_files_apart(toy_volumes, tmp_path):
+    with VolumeCache(tmp_path, 0.0) as one, VolumeCache(tmp_path, 0.0) as other:
+        kept = [cache.keep(toy_volumes[index]) for index, cache in enumerate((one, other))]
+        assert np.array_equal(kept[0].image, toy_volumes[0].image)
+        assert np.array_equal(kept[1].image, toy_volumes[1].image)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written_is_named(toy_volumes, tmp_path: Path):

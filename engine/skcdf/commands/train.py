@@ -43,16 +43,15 @@ def _run(options: argparse.Namespace) -> int:
     from ..device import choose_device
     from ..launch import launched
     from ..models import check_name
-    from ..ranks import from_first, joined, rank
+    from ..ranks import from_first, joined
     from ..survey import survey_dataset
     from ..trainer import VolumeCache
     from .console import ConsoleProgress
 
-    name = options.name or re.sub(r"[^A-Za-z0-9._-]+|^[._-]+", "_", options.run_folder.resolve().name).lstrip(
-        "_"
-    )
-    name = name[:64] or "model"
+    folder = re.sub(r"[^A-Za-z0-9._-]+", "_", options.run_folder.resolve().name).lstrip("._-")
+    name = options.name or folder[:64] or "model"
     check_name(name)  # now, not after hours of training
+    _check_model_folder(options.run_folder / "model")
     dataset = open_dataset(options.data)
     device = choose_device(options.device, options.precision)
     print(f"device: {device.description}")
@@ -68,12 +67,23 @@ def _run(options: argparse.Namespace) -> int:
         assert config is not None  # what the first has
         if launched().processes > 1:
             print(f"{launched().processes} processes train together, each with batches of its own")
-        with VolumeCache(options.run_folder / f"cache{rank() or ''}", options.cache_gib) as cache:
+        with VolumeCache(options.run_folder, options.cache_gib) as cache:
             trainer = _train(config, dataset, device, options.run_folder, cache)
             model = _export(trainer, name, dataset, survey)
     if model is not None:
         _report(trainer, model, dataset, device)
     return 0
+
+
+def _check_model_folder(folder: Path) -> None:
+    """Refuses, before the training instead of after it, a folder that the model cannot replace."""
+    from ..models import MODEL_FILE
+
+    if folder.exists() and not (folder / MODEL_FILE).is_file():
+        raise SkcdfError(
+            f"{folder}: is there already and is no model.",
+            "Move it away, or give another folder for the run.",
+        )
 
 
 def _settings(
@@ -84,12 +94,20 @@ def _settings(
     from ..plan import Budget, make_plan, with_preset
     from ..recipes import published_recipe
     from ..trainer import TrainingConfig
+    from ..trainer.checkpoint import FILE_NAME
     from .console import duration
     from .plan import describe_plan
 
     file = options.run_folder / SETTINGS_FILE
     chosen = chosen_settings(options)
-    if file.exists():
+    if options.recipe:
+        if options.spacing:
+            raise SkcdfError(
+                f"--recipe {options.recipe} resizes every scan to one shape and takes no --spacing.",
+                "Leave out one of the two.",
+            )
+        chosen = {**published_recipe(len(dataset.unlabelled)), **chosen}
+    if file.exists() and (options.run_folder / FILE_NAME).exists():
         config = TrainingConfig.from_json(read_json(file, "settings of a run"), str(file))
         if options.spacing:
             chosen["preprocessing"] = replace(config.preprocessing, spacing=tuple(options.spacing))
@@ -101,13 +119,6 @@ def _settings(
         return config
     if options.spacing:
         chosen["spacing"] = tuple(options.spacing)
-    if options.recipe:
-        if options.spacing:
-            raise SkcdfError(
-                f"--recipe {options.recipe} resizes every scan to one shape and takes no --spacing.",
-                "Leave out one of the two.",
-            )
-        chosen = {**published_recipe(len(dataset.unlabelled)), **chosen}
     plan = make_plan(survey, dataset.label_set, device, Budget(options.memory_gib, options.minutes), chosen)
     config = plan.config if "iterations" in chosen else with_preset(plan, options.preset)
     seconds = config.iterations * plan.seconds_per_iteration
@@ -124,8 +135,8 @@ def _train(
 
     progress = ConsoleProgress()
     volumes = {kind: _load(dataset, config, kind, cache) for kind in _needed(config)}
-    trained = [*volumes["labelled"], *volumes.get("unlabelled", [])]
-    data: dict[str, object] = {"cases": sorted([volume.name, volume.image_hash] for volume in trained)}
+    data: dict[str, object] = {kind: [each.fingerprint for each in found] for kind, found in volumes.items()}
+    data["labels"] = dataset.label_set.names
     with cancel_on_interrupt() as cancel:
         trainer = Trainer(
             config,

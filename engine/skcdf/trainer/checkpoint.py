@@ -72,8 +72,13 @@ def save_checkpoint(
             elif value is not None:
                 numbers[f"{index}.{name}"] = value
     description = {"schema": SCHEMA, "optimizer_numbers": numbers, **state.__dict__}
-    with atomic_write(path) as temporary:
-        save_file(tensors, temporary, {"skcdf": json.dumps(description)})
+    try:
+        with atomic_write(path) as temporary:
+            save_file(tensors, temporary, {"skcdf": json.dumps(description)})
+    except SafetensorError as error:
+        raise SkcdfError(
+            f"{path}: the checkpoint cannot be written ({error}).", "Check the free disk space."
+        ) from error
 
 
 def read_state(path: Path) -> TrainingState:

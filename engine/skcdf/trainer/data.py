@@ -7,12 +7,14 @@ would start the launcher again and hang.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,6 +51,12 @@ class TrainingVolume:
     labels: np.ndarray | None
     annotated: np.ndarray
     locations: tuple[np.ndarray, ...] = ()
+
+    @cached_property
+    def fingerprint(self) -> list[Any]:
+        """Name, hash of the scan, hash of the labels and what was annotated: another one is another training."""
+        labels = None if self.labels is None else hashlib.sha256(self.labels.tobytes()).hexdigest()
+        return [self.name, self.image_hash, labels, self.annotated.tolist()]
 
     @cached_property
     def darkest(self) -> float:

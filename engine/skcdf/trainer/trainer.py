@@ -178,6 +178,11 @@ class Trainer:
         All processes must ask for them, since they gather batch statistics together.
         """
         if self.state.best is not None:
+            if not self.best_file.is_file():
+                raise SkcdfError(
+                    f"{self.best_file}: the best weights of this run are gone.",
+                    "Restore the file, or train anew in another folder.",
+                )
             return read_weights(self.best_file)
         return self.method.weights(self._statistics_patches)
 
@@ -201,6 +206,15 @@ class Trainer:
     def _check_volumes(self) -> None:
         if not self.labelled:
             raise SkcdfError("There is no labelled training case.", "Add at least one to the data set.")
+        known = np.any([volume.annotated for volume in self.labelled], axis=0)
+        if self.config.mirror:  # a left organ that is mirrored shows what a right one looks like
+            known |= known[list(self.label_set.mirrored_values)]
+        if not known.all():
+            names = [label.name for label in self.label_set.labels if not known[label.value]]
+            raise SkcdfError(
+                f"No training case says where {names[0]} is: a model would guess it.",
+                f"Annotate {', '.join(names)} in one case at least, or leave it out of the label set.",
+            )
         trained = {volume.image_hash: volume.name for volume in (*self.labelled, *self.unlabelled)}
         for volume in self.validation:
             if volume.image_hash in trained:

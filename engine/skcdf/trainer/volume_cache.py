@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import time
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,23 +14,28 @@ from ..errors import SkcdfError
 from .data import TrainingVolume
 
 GIB = 2**30
+PREFIX = ".skcdf-cache-"
+LEFTOVER_AGE_S = 7 * 24 * 3600.0
 
 
 class VolumeCache:
     """Keeps volumes in memory up to a budget, further ones in files that the system pages in and out.
 
-    The files are made anew by every run and removed by `close`.
+    The files are made anew by every run and removed by `close`; what a killed run left behind is removed when the
+    next one begins, by its name alone.
 
     Args:
-        folder: where the files go; it is made when the first is needed.
+        folder: the run's; the files go to a folder of their own in it, made when the first is needed.
         budget_gib: memory for volumes, in GiB.
     """
 
     def __init__(self, folder: Path, budget_gib: float) -> None:
-        self.folder = folder
+        self.folder = folder / f"{PREFIX}{uuid.uuid4().hex}"
         self._left = budget_gib * GIB
         self._files = 0
-        self._remove()
+        for leftover in folder.glob(f"{PREFIX}*"):
+            if time.time() - leftover.stat().st_mtime > LEFTOVER_AGE_S:  # a younger one may be in use
+                shutil.rmtree(leftover, ignore_errors=True)
 
     def __enter__(self) -> VolumeCache:
         return self
@@ -52,7 +59,7 @@ class VolumeCache:
 
     def close(self) -> None:
         """Removes the files. Where the system keeps open files (Windows), the next run's start removes them."""
-        self._remove()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _mapped(self, array: np.ndarray) -> np.ndarray:
         path = self.folder / f"{self._files:05d}.npy"
@@ -66,6 +73,3 @@ class VolumeCache:
                 "Free some disk space, or give more memory by --cache-gib.",
             ) from error
         return np.load(path, mmap_mode="r")
-
-    def _remove(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
