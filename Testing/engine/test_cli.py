@@ -19,7 +19,7 @@ from skcdf.image import Image, read_image, read_label_map, write_image, write_la
 from skcdf.labels import LabelSet
 from skcdf.models import ModelBundle
 from skcdf.phantom import make_phantom
-from skcdf.pool import create_pool
+from skcdf.pool import LabelledPool
 from skcdf.trainer.checkpoint import read_state
 
 SHAPE, SPACING = (40, 40, 48), (7.0, 9.0, 9.0)
@@ -191,7 +191,7 @@ class TestTrain:
     def test_real_scans_with_the_phantoms_labels_do_not_become_a_synthetic_model(
         self, tmp_path: Path
     ) -> None:
-        pool = create_pool(tmp_path / "pool", LabelSet.load("phantom13"), "CT")
+        pool = LabelledPool.create(tmp_path / "pool", LabelSet.load("phantom13"), "CT")
         scan, labels = make_phantom(5, shape=SHAPE, spacing=SPACING)
         pool.add_case("real", scan, labels, subject="a")
         assert main(["train", str(pool.root), str(tmp_path / "a run"), *TRAINING, "--minutes", "0.5"]) == 0
@@ -203,7 +203,7 @@ class TestTrain:
 @pytest.fixture(scope="module")
 def small_pool(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Two labelled scans with two large organs, and one scan without labels."""
-    pool = create_pool(
+    pool = LabelledPool.create(
         tmp_path_factory.mktemp("small") / "pool", LabelSet.from_names("toy", ["spleen", "liver"]), "CT"
     )
     geometry, rng = Geometry((32, 32, 24), (9.0, 9.0, 9.0)), np.random.default_rng(0)

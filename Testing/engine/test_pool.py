@@ -20,7 +20,7 @@ from skcdf.files import read_json
 from skcdf.geometry import Geometry
 from skcdf.image import Image, read_image, read_label_map, write_image
 from skcdf.labels import LabelSet
-from skcdf.pool import Pool, create_pool, voxel_hash
+from skcdf.pool import LabelledPool, voxel_hash
 
 LABELS = LabelSet.load("openkbp7")
 GEOMETRY = Geometry((6, 5, 4), (0.9765625, 0.9765625, 2.5), (-10.0, 20.0, 30.0))
@@ -59,8 +59,8 @@ def _names(cases) -> list[str]:
 
 
 @pytest.fixture
-def pool(tmp_path) -> Pool:
-    return create_pool(tmp_path / "pool", LABELS, "CT")
+def pool(tmp_path) -> LabelledPool:
+    return LabelledPool.create(tmp_path / "pool", LABELS, "CT")
 
 
 class TestPool:
@@ -104,7 +104,7 @@ class TestPool:
 
     def test_stores_a_salted_hash_instead_of_the_subject(self, pool, tmp_path):
         case = pool.add_case("one", _scan(1), None, subject="Ada Lovelace")
-        other = create_pool(tmp_path / "other", LABELS, "CT").add_case(
+        other = LabelledPool.create(tmp_path / "other", LABELS, "CT").add_case(
             "one", _scan(1), None, subject="Ada Lovelace"
         )
         assert case.subject != other.subject
@@ -139,17 +139,17 @@ class TestPool:
     def test_is_not_made_in_a_folder_that_holds_something(self, tmp_path):
         (tmp_path / "thesis.txt").touch()
         with pytest.raises(SkcdfError, match="empty folder"):
-            create_pool(tmp_path, LABELS, "CT")
+            LabelledPool.create(tmp_path, LABELS, "CT")
 
     def test_of_an_unknown_modality_is_refused(self, tmp_path):
         with pytest.raises(SkcdfError, match="US"):
-            create_pool(tmp_path / "pool", LABELS, "US")
+            LabelledPool.create(tmp_path / "pool", LABELS, "US")
 
     def test_that_is_empty_opens(self, pool):
         assert open_dataset(pool.root).cases == ()
 
     def test_opens_without_torch_and_the_other_heavy_packages(self, tmp_path):
-        create_pool(tmp_path / "pool", LABELS, "MR")
+        LabelledPool.create(tmp_path / "pool", LABELS, "MR")
         blocked = "torch", "nibabel", "safetensors", "tqdm", "slicer", "vtk", "qt", "ctk"
         program = (
             f"import sys; sys.modules.update(dict.fromkeys({blocked!r}))\n"
@@ -260,7 +260,7 @@ class TestDatasetJson:
         pool.add_case("one", _scan(1), _label_map(1), subject="Ada")
         before = (pool.root / "dataset.json").read_bytes()
         (pool.root / "dataset.json").unlink()
-        Pool.open(pool.root).rebuild_dataset_json()
+        LabelledPool.open(pool.root).rebuild_dataset_json()
         assert (pool.root / "dataset.json").read_bytes() == before
 
     def test_reads_as_an_nnunet_dataset_with_the_same_files(self, pool):

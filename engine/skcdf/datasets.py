@@ -16,7 +16,7 @@ from .cases import Case, Dataset, Modality, Split, make_dataset
 from .errors import SkcdfError
 from .files import read_json
 from .labels import LabelSet
-from .pool import POOL_FILE, Pool
+from .pool import POOL_FILE, LabelledPool
 
 __all__ = ["Case", "Dataset", "open_dataset"]
 
@@ -41,7 +41,7 @@ def open_dataset(path: Path | str) -> Dataset:
     """
     root = Path(path)
     if (root / POOL_FILE).is_file():
-        return Pool.open(root).dataset()
+        return LabelledPool.open(root).dataset()
     source = root / _DESCRIPTION
     if not source.is_file():
         raise SkcdfError(

@@ -20,7 +20,7 @@ from .cases import Modality, Split
 from .errors import SkcdfError
 from .image import Image, read_image, read_label_map, write_label_map
 from .labels import LabelSet
-from .pool import Pool, create_pool
+from .pool import LabelledPool
 from .progress import Progress, ProgressCallback
 from .protocols import CaseLists
 
@@ -163,7 +163,7 @@ class _Preparation:
             )
         return places
 
-    def add(self, pool: Pool, case: str, place: tuple[str, str], cases: CaseLists) -> None:
+    def add(self, pool: LabelledPool, case: str, place: tuple[str, str], cases: CaseLists) -> None:
         """Puts a case into the pool."""
         with self.originals.file(place[0], self.workplace) as path:
             image = read_image(path)
@@ -234,7 +234,7 @@ def prepare(
             places = preparation.locate(cases)
             for folder in ("workplace", "test/images", "test/labels"):
                 (growing / folder).mkdir(parents=True)
-            pool = create_pool(growing / "pool", label_set, modality, protocol=protocol)
+            pool = LabelledPool.create(growing / "pool", label_set, modality, protocol=protocol)
             for index, case in enumerate(cases.all):
                 if case in cases.test:
                     preparation.write_test_case(growing / "test", case, places[case])

@@ -50,50 +50,8 @@ def voxel_hash(image: Image) -> str:
     return digest.hexdigest()
 
 
-def create_pool(
-    root: Path | str,
-    label_set: LabelSet,
-    modality: Modality,
-    *,
-    synthetic: bool = False,
-    protocol: str | None = None,
-) -> Pool:
-    """Makes an empty pool.
-
-    Args:
-        root: a folder that is empty or not there yet.
-        label_set: the labels of all its cases.
-        modality: ``CT`` or ``MR``.
-        synthetic: whether all its scans will be phantoms; models trained on it will say so.
-        protocol: id of the published protocol (`skcdf.protocols`) whose cases it will hold, if any.
-
-    Raises:
-        SkcdfError: the folder holds something, or cannot be written.
-    """
-    root = Path(root)
-    if modality not in MODALITIES:
-        raise SkcdfError(f"{root}: there is no modality {modality}.", f"Take one of {', '.join(MODALITIES)}.")
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise SkcdfError(f"{root}: a new pool needs an empty folder, and this is not one.", "Choose another.")
-    pool = Pool(root, label_set, modality, secrets.token_hex(16), synthetic, protocol)
-    label_set.save(root / _LABEL_SET_FILE)
-    pool.rebuild_dataset_json()
-    write_json(
-        root / POOL_FILE,
-        {
-            "schema": SCHEMA,
-            "modality": modality,
-            "salt": pool.salt,
-            "created": _now(),
-            "synthetic": synthetic,
-            "protocol": protocol,
-        },
-    )
-    return pool
-
-
 @dataclass(frozen=True)
-class Pool:
+class LabelledPool:
     """A labelled pool on disk.
 
     Attributes:
@@ -113,7 +71,54 @@ class Pool:
     protocol: str | None = None
 
     @classmethod
-    def open(cls, root: Path | str) -> Pool:
+    def create(
+        cls,
+        root: Path | str,
+        label_set: LabelSet,
+        modality: Modality,
+        *,
+        synthetic: bool = False,
+        protocol: str | None = None,
+    ) -> LabelledPool:
+        """Makes an empty pool.
+
+        Args:
+            root: a folder that is empty or not there yet.
+            label_set: the labels of all its cases.
+            modality: ``CT`` or ``MR``.
+            synthetic: whether all its scans will be phantoms; models trained on it will say so.
+            protocol: id of the published protocol (`skcdf.protocols`) whose cases it will hold, if any.
+
+        Raises:
+            SkcdfError: the folder holds something, or cannot be written.
+        """
+        root = Path(root)
+        if modality not in MODALITIES:
+            raise SkcdfError(
+                f"{root}: there is no modality {modality}.", f"Take one of {', '.join(MODALITIES)}."
+            )
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise SkcdfError(
+                f"{root}: a new pool needs an empty folder, and this is not one.", "Choose another."
+            )
+        pool = cls(root, label_set, modality, secrets.token_hex(16), synthetic, protocol)
+        label_set.save(root / _LABEL_SET_FILE)
+        pool.rebuild_dataset_json()
+        write_json(
+            root / POOL_FILE,
+            {
+                "schema": SCHEMA,
+                "modality": modality,
+                "salt": pool.salt,
+                "created": _now(),
+                "synthetic": synthetic,
+                "protocol": protocol,
+            },
+        )
+        return pool
+
+    @classmethod
+    def open(cls, root: Path | str) -> LabelledPool:
         """Opens a pool.
 
         Raises:

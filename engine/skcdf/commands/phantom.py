@@ -76,7 +76,7 @@ def _make_scan(options: argparse.Namespace) -> int:
 def _make_pool(options: argparse.Namespace) -> int:
     from ..labels import LabelSet
     from ..phantom import PHANTOM_LABELS, make_phantom
-    from ..pool import create_pool
+    from ..pool import LabelledPool
     from ..progress import Progress
     from .console import ConsoleProgress
 
@@ -95,7 +95,9 @@ def _make_pool(options: argparse.Namespace) -> int:
         seed = options.seed + index
         scan, labels = make_phantom(seed, shape=tuple(options.shape), spacing=tuple(options.spacing))
         # only now, so that a shape or spacing that cannot be leaves no empty pool behind
-        pool = pool or create_pool(options.output, LabelSet.load(PHANTOM_LABELS), "CT", synthetic=True)
+        pool = pool or LabelledPool.create(
+            options.output, LabelSet.load(PHANTOM_LABELS), "CT", synthetic=True
+        )
         pool.add_case(
             f"phantom_{seed:04d}",
             scan,
