@@ -24,6 +24,7 @@ LAYERS = (
             "ranks",
             "records",
             "progress",
+            "events",
             "device",
             "device_names",
             "geometry",
