@@ -35,6 +35,7 @@ LAYERS = (
     },
     {
         *("cases", "case_record", "pool", "datasets", "models", "check", "phantom"),
+        *("image_hash", "sides", "lock", "pool_check", "pool_entry", "pool_folder", "pool_newcomer"),
         *("preprocessing", "networks", "losses", "metrics", "survey"),
         *("published_metrics", "protocols", "originals"),
     },

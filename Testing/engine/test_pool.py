@@ -228,7 +228,7 @@ class TestAddCaseRefuses:
             raise SkcdfError(f"{path}: cannot be written (No space left on device).")
 
         with monkeypatch.context() as patch:
-            patch.setattr("skcdf.pool.write_json", fail)
+            patch.setattr("skcdf.pool_folder.write_json", fail)
             with pytest.raises(SkcdfError, match="No space"):
                 pool.add_case("one", _scan(1), _label_map(1), subject="Ada")
         assert open_dataset(pool.root).cases == ()

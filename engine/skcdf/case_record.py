@@ -14,6 +14,7 @@ from .files import read_json
 from .labels import LabelSet
 
 SCHEMA = 1
+FILE_ENDING = ".nii.gz"
 
 _T = TypeVar("_T")
 
@@ -28,17 +29,22 @@ class Revision:
 
     Attributes:
         file: path below the pool, with forward slashes.
-        voxel_hash: `skcdf.pool.voxel_hash` of the label map.
+        voxel_hash: `skcdf.image_hash.voxel_hash` of the label map.
         annotated: names of the labels that were annotated, in the label set's order.
         created: when it was accepted, UTC, ISO 8601.
         model: version of the model whose proposal was corrected; ``None``: drawn from scratch or not known.
+        proposal_dice: Dice of that proposal against this label map, of every annotated label by name; ``None`` for a
+            label that is in neither, and where there was no proposal. It tells how much work the model saved.
+        sides_accepted: a person has said that left and right are right although the positions contradict it.
     """
 
     file: str
     voxel_hash: str
     annotated: tuple[str, ...]
     created: str
-    model: str | None
+    model: str | None = None
+    proposal_dice: dict[str, float | None] | None = None
+    sides_accepted: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class CaseRecord:
         state: ``labelled``, ``unlabelled`` or ``withdrawn``.
         created: when the case entered, UTC, ISO 8601.
         image_file: path below the pool, with forward slashes.
-        image_hash: `skcdf.pool.voxel_hash` of the image.
+        image_hash: `skcdf.image_hash.voxel_hash` of the image.
         revisions: label maps, oldest first; the last one counts. Empty for an unlabelled case.
     """
 
@@ -65,9 +71,19 @@ class CaseRecord:
     image_hash: str
     revisions: tuple[Revision, ...] = ()
 
+    @property
+    def current(self) -> Revision | None:
+        """The label map that counts; ``None`` unless the case is labelled."""
+        return self.revisions[-1] if self.state == "labelled" else None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Its image and all its label maps, as paths below the pool."""
+        return (self.image_file, *(revision.file for revision in self.revisions))
+
     def revised(self, revision: Revision) -> CaseRecord:
-        """The record with one more label map."""
-        return replace(self, revisions=(*self.revisions, revision))
+        """The record with one more label map, which makes it labelled."""
+        return replace(self, state="labelled", revisions=(*self.revisions, revision))
 
     def to_json(self) -> dict[str, Any]:
         """The content of the case's file."""
@@ -86,6 +102,8 @@ class CaseRecord:
                     "annotated": list(revision.annotated),
                     "created": revision.created,
                     "model": revision.model,
+                    "proposal_dice": revision.proposal_dice,
+                    "sides_accepted": revision.sides_accepted,
                 }
                 for revision in self.revisions
             ],
@@ -126,6 +144,19 @@ class CaseRecord:
         return record
 
 
+def image_file(record: CaseRecord, labelled: bool) -> str:
+    """Where the image of a case lies, as a path below the pool."""
+    # nnU-Net never trains on imagesTs, even if it did not honour the explicit map of dataset.json.
+    folder = "imagesTs" if record.split == "validation" else "imagesTr" if labelled else "imagesUn"
+    return f"{folder}/{record.name}_{record.image_hash[:16]}_0000{FILE_ENDING}"
+
+
+def label_file(record: CaseRecord, label_hash: str) -> str:
+    """Where the label map with that hash lies, as a path below the pool."""
+    folder = "labelsTs" if record.split == "validation" else "labelsTr"
+    return f"{folder}/{record.name}_{label_hash[:16]}{FILE_ENDING}"
+
+
 def _revision(item: dict[str, Any], label_set: LabelSet) -> Revision:
     return Revision(
         file=_match(_FILE, item["file"]),
@@ -133,7 +164,18 @@ def _revision(item: dict[str, Any], label_set: LabelSet) -> Revision:
         annotated=tuple(_one_of(label_set.names, name) for name in item["annotated"]),
         created=_text(item["created"]),
         model=None if item["model"] is None else _text(item["model"]),
+        proposal_dice=_shares(item.get("proposal_dice"), label_set),
+        sides_accepted=item.get("sides_accepted") is True,
     )
+
+
+def _shares(value: Any, label_set: LabelSet) -> dict[str, float | None] | None:
+    if value is None:
+        return None
+    for share in value.values():
+        if share is not None and (type(share) not in (int, float) or not 0 <= share <= 1):
+            raise ValueError(f"{share!r} is no Dice coefficient")
+    return {_one_of(label_set.names, name): share for name, share in value.items()}
 
 
 def _one_of(choices: Collection[_T], value: Any) -> _T:

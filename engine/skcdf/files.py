@@ -10,11 +10,14 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import signal
+import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,19 @@ TERMINATION = signal.SIGTERM
 """How a scheduler or `torchrun` asks a process to end; on Windows nobody sends it."""
 _UMASK = os.umask(0o077)  # it can only be read by setting it
 os.umask(_UMASK)
+
+
+def utc_now() -> str:
+    """Now, as every file here writes it: UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def unsuitable_name(name: str, longest: int) -> bool:
+    """Whether ``name`` cannot be that of a file on every platform: letters, digits, ``.``, ``_`` and ``-`` can."""
+    plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) and not name.endswith(".")
+    # Windows gives these names to devices, with any extension.
+    device = re.fullmatch(r"(CON|PRN|AUX|NUL|COM\d|LPT\d)(\..*)?", name, re.IGNORECASE)
+    return not plain or device is not None or len(name) > longest
 
 
 def replace(source: Path, target: Path, patience_s: float = RENAME_PATIENCE_S) -> None:
@@ -38,6 +54,7 @@ def replace(source: Path, target: Path, patience_s: float = RENAME_PATIENCE_S) -
     while True:
         try:
             os.replace(source, target)
+            _flush_folder(target.parent)
             return
         except PermissionError as error:
             if time.monotonic() + pause > deadline:
@@ -58,6 +75,133 @@ def flush_to_disk(path: Path) -> None:
     os.chmod(path, 0o666 & ~_UMASK)
     with open(path, "rb+") as stream:
         os.fsync(stream.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    """Asks the system to put the folder's list of names on the disk, where it can: a rename is in it."""
+    if sys.platform == "win32":
+        return
+    with contextlib.suppress(OSError):  # some network drives refuse
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove(path: Path, patience_s: float = RENAME_PATIENCE_S) -> None:
+    """Deletes a file, waiting while another program has it open; one that is gone already is no error.
+
+    Raises:
+        OSError: it stayed open, or the folder is not writable.
+    """
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            path.unlink(missing_ok=True)
+            return
+        except PermissionError:
+            if sys.platform != "win32" or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def create_exclusively(target: Path, text: str) -> bool:
+    """Makes a file that holds ``text`` from its first instant on, unless there is one already.
+
+    Returns:
+        Whether it was made: of two programs that try at once, one is told so.
+
+    Raises:
+        SkcdfError: the folder cannot be made or written.
+    """
+    temporary = target.parent / f".{uuid.uuid4().hex}.tmp"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(text.encode("utf-8"))
+        try:
+            if sys.platform == "win32":
+                os.rename(temporary, target)  # refuses to replace
+            else:
+                os.link(temporary, target)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without hard links
+            try:
+                with open(target, "xb") as stream:
+                    stream.write(text.encode("utf-8"))
+            except FileExistsError:
+                return False
+        return True
+    except OSError as error:
+        raise SkcdfError(
+            f"{target}: cannot be written ({error.strerror or error}).",
+            "Check the free disk space and that the folder is writable.",
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def exclusive_on_this_computer(path: Path) -> Iterator[None]:
+    """One program at a time on this computer; the system gives it back when a program dies. Waits for its turn.
+
+    Raises:
+        OSError: the file system does not do that.
+    """
+    with open(path, "a+b") as stream:
+        if sys.platform == "win32":
+            import msvcrt
+
+            stream.seek(0)
+            msvcrt.locking(stream.fileno(), msvcrt.LK_LOCK, 1)
+            try:
+                yield
+            finally:
+                stream.seek(0)
+                msvcrt.locking(stream.fileno(), msvcrt.LK_UNLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(stream, fcntl.LOCK_EX)  # given back when the file is closed
+            yield
+
+
+def process_start(number: int) -> str | None:
+    """When the process with this number began, in the system's own words; ``None`` when there is none.
+
+    A number is given again to other processes; number and beginning together are not.
+    """
+    if sys.platform == "win32":
+        return _process_start_on_windows(number)
+    if sys.platform == "linux":
+        try:
+            fields = Path(f"/proc/{number}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        except OSError:
+            return None
+        return None if fields[0] in "ZX" else fields[19]  # a zombie has ended
+    shown = subprocess.run(["ps", "-o", "lstart=", "-p", str(number)], capture_output=True, text=True)
+    return shown.stdout.strip() or None
+
+
+def _process_start_on_windows(number: int) -> str | None:
+    import ctypes
+
+    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined,unused-ignore]
+    kernel.OpenProcess.restype = ctypes.c_void_p
+    handle = kernel.OpenProcess(0x1000, False, number)  # PROCESS_QUERY_LIMITED_INFORMATION
+    if not handle:
+        return None
+    times = [ctypes.c_ulonglong() for _ in range(4)]
+    code = ctypes.c_ulong()
+    try:
+        pointers = [ctypes.byref(each) for each in times]
+        known = kernel.GetProcessTimes(ctypes.c_void_p(handle), *pointers)
+        kernel.GetExitCodeProcess(ctypes.c_void_p(handle), ctypes.byref(code))
+    finally:
+        kernel.CloseHandle(ctypes.c_void_p(handle))
+    return str(times[0].value) if known and code.value == 259 else None  # STILL_ACTIVE
 
 
 @contextlib.contextmanager

@@ -51,6 +51,14 @@ class Image:
     source: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
 
+    def value_counts(self) -> dict[int | float, int]:
+        """How many voxels have each value, plane by plane: a whole CT's label map is never copied."""
+        counts: dict[int | float, int] = {}
+        for plane in self.array:
+            for value, count in zip(*np.unique(plane, return_counts=True), strict=True):
+                counts[value.item()] = counts.get(value.item(), 0) + int(count)
+        return counts
+
 
 def read_image(path: Path | str) -> Image:
     """Reads a scan: a NIfTI, NRRD or MetaImage file, or a folder with one DICOM series.

@@ -8,63 +8,45 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import re
 import secrets
-from collections.abc import Iterable
+import shutil
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from .case_record import CaseRecord, Revision
-from .cases import MODALITIES, SPLITS, Case, Dataset, Modality, Split, make_dataset
+from .case_record import CaseRecord, Revision, image_file, label_file
+from .cases import MODALITIES, SPLITS, Case, Dataset, Modality, Split, State, make_dataset
 from .errors import SkcdfError
-from .files import read_json, write_json
-from .image import Image, write_image, write_label_map
+from .files import flush_to_disk, read_json, remove, utc_now, write_json
+from .image import Image, read_image, write_image, write_label_map
+from .image_hash import voxel_hash
 from .labels import LabelSet
+from .pool_check import PoolProblem, PoolReport
+from .pool_entry import CheckedLabels, Preview, check_image, check_labels, check_name
+from .pool_folder import LABEL_SET_FILE, POOL_FILE, PoolFolder
+from .pool_newcomer import newcomer
+from .progress import CancelToken, ProgressCallback, ignore_progress
 
 SCHEMA = 1
-POOL_FILE = "pool.json"
-FILE_ENDING = ".nii.gz"
 
-_LABEL_SET_FILE = "label_set.json"
-_CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-# Windows gives these names to devices, with any extension.
-_DEVICE = re.compile(r"(CON|PRN|AUX|NUL|COM\d|LPT\d)(\..*)?", re.IGNORECASE)
-
-
-def voxel_hash(image: Image) -> str:
-    """SHA-256 of what a network sees of an image, whatever file format and number type holds it.
-
-    Voxels count as float32; the spacing counts to 0.1 %, on a logarithmic scale, where no round number lies
-    on the border between two steps.
-    """
-    digest = hashlib.sha256()
-    steps = [round(1000 * math.log(length)) for length in image.geometry.array_spacing]
-    digest.update(repr((image.array.shape, steps)).encode())
-    for plane in image.array:
-        # Adding zero turns -0 into 0.
-        digest.update((plane.astype("<f4") + np.float32(0)).tobytes())
-    return digest.hexdigest()
+__all__ = ["POOL_FILE", "LabelledPool", "PoolProblem", "PoolReport", "Preview", "voxel_hash"]
 
 
 @dataclass(frozen=True)
 class LabelledPool:
-    """A labelled pool on disk.
+    """A labelled pool on disk. Several programs, on several computers, may use and change it at once.
 
     Attributes:
         root: its folder.
-        label_set: the labels of all its cases.
         modality: ``CT`` or ``MR``.
-        synthetic: whether all its scans are phantoms.
         salt: goes into the subject hashes, so that they cannot be guessed from lists of patients.
+        synthetic: whether all its scans are phantoms.
         protocol: id of the published protocol whose cases it holds, if any.
     """
 
     root: Path
-    label_set: LabelSet
     modality: Modality
     salt: str
     synthetic: bool = False
@@ -101,16 +83,16 @@ class LabelledPool:
             raise SkcdfError(
                 f"{root}: a new pool needs an empty folder, and this is not one.", "Choose another."
             )
-        pool = cls(root, label_set, modality, secrets.token_hex(16), synthetic, protocol)
-        label_set.save(root / _LABEL_SET_FILE)
-        pool.rebuild_dataset_json()
+        pool = cls(root, modality, secrets.token_hex(16), synthetic, protocol)
+        label_set.save(root / LABEL_SET_FILE)
+        pool._folder.write_dataset_json(())
         write_json(
             root / POOL_FILE,
             {
                 "schema": SCHEMA,
                 "modality": modality,
                 "salt": pool.salt,
-                "created": _now(),
+                "created": utc_now(),
                 "synthetic": synthetic,
                 "protocol": protocol,
             },
@@ -137,25 +119,31 @@ class LabelledPool:
         if modality not in MODALITIES or not isinstance(salt, str) or not isinstance(protocol, str | None):
             raise SkcdfError(f"{source}: not a labelled pool.", "Restore the file.")
         synthetic = content.get("synthetic") is True
-        return cls(root, LabelSet.load(root / _LABEL_SET_FILE), modality, salt, synthetic, protocol)
+        pool = cls(root, modality, salt, synthetic, protocol)
+        _ = pool.label_set  # a broken one is told now
+        return pool
+
+    @property
+    def label_set(self) -> LabelSet:
+        """The labels of all its cases, as they are now: labels may be added while a pool is in use."""
+        return self._folder.label_set
 
     def records(self) -> tuple[CaseRecord, ...]:
         """What the pool knows of every case, withdrawn ones included, sorted by name.
 
         Raises:
-            SkcdfError: a case file is broken, or a subject or an image is both trained and validated on.
+            SkcdfError: the pool is gone, a case file is broken, or a subject or an image is both trained and
+                validated on.
         """
-        files = sorted(path for path in (self.root / "cases").glob("*.json") if not path.name.startswith("."))
-        records = tuple(CaseRecord.load(path, self.label_set) for path in files)
-        split_of: dict[str, Split] = {}
-        for record in records:
-            for identity in (record.subject, record.image_hash):
-                if split_of.setdefault(identity, record.split) != record.split:
-                    raise SkcdfError(
-                        f"{self._case_file(record.name)}: its subject or image is also in the other split.",
-                        "A case file was changed by hand: restore it from a copy of the pool.",
-                    )
-        return records
+        return self._folder.records()
+
+    def record(self, name: str) -> CaseRecord:
+        """What the pool knows of one case.
+
+        Raises:
+            SkcdfError: it has no such case, or its file is broken.
+        """
+        return self._folder.record(name)
 
     def dataset(self) -> Dataset:
         """The cases to train on and to validate with.
@@ -171,6 +159,50 @@ class LabelledPool:
         """The hash under which the pool knows a subject."""
         return hashlib.sha256(f"{self.salt}:{subject}".encode()).hexdigest()
 
+    def preview(
+        self,
+        name: str,
+        image: Image,
+        label: Image | None,
+        *,
+        subject: str,
+        split: Split | None = None,
+        annotated: Iterable[str] | None = None,
+        model: str | None = None,
+        proposal: Image | None = None,
+        accept_sides: bool = False,
+    ) -> Preview:
+        """What `add_case` would store; takes the same and refuses the same, but writes nothing."""
+        check_name(name)
+        if not subject:
+            raise SkcdfError(
+                f"Case {name}: it has no subject.",
+                "Say whose scan it is; where each case is a person, its name.",
+            )
+        if split not in (None, *SPLITS):
+            raise SkcdfError(f"Case {name}: there is no split {split}.", f"Take one of {', '.join(SPLITS)}.")
+        if label is None and (annotated is not None or proposal is not None or split == "validation"):
+            raise SkcdfError(
+                f"Case {name}: a case without label map has nothing annotated and validates nothing.",
+                "Give its label map, or add it to training as unlabelled.",
+            )
+        check_image(name, image)
+        bare = newcomer(
+            self.root,
+            name,
+            self.subject_hash(subject),
+            voxel_hash(image),
+            label is not None,
+            split,
+            self.records(),
+        )
+        if label is None:
+            return Preview(bare, {}, ())
+        checked = check_labels(name, image, label, self.label_set, annotated, proposal, accept_sides)
+        return Preview(
+            bare.revised(_revision(bare, label, checked, model)), checked.volumes_ml, checked.warnings
+        )
+
     def add_case(
         self,
         name: str,
@@ -178,9 +210,11 @@ class LabelledPool:
         label: Image | None,
         *,
         subject: str,
-        split: Split = "training",
+        split: Split | None = None,
         annotated: Iterable[str] | None = None,
         model: str | None = None,
+        proposal: Image | None = None,
+        accept_sides: bool = False,
     ) -> Case:
         """Adds a case: image and label map first, then the case's file, which makes it count.
 
@@ -189,63 +223,157 @@ class LabelledPool:
             image: the scan.
             label: its label map on the same grid; ``None`` for an unlabelled case.
             subject: whatever identifies the person; only its salted hash is stored.
-            split: ``training`` or ``validation``; all cases of a subject have the same.
+            split: ``training`` or ``validation``; all cases of a subject have the same. ``None``: that of the
+                subject's other cases, else by the pool's rule (`pool_newcomer`).
             annotated: names of the labels that were annotated; ``None``: all of them.
             model: the version of the model whose proposal was corrected, if any.
+            proposal: that proposal, on the same grid; its Dice against ``label`` is stored.
+            accept_sides: a right organ to the left of its left partner is what was meant.
 
         Raises:
-            SkcdfError: name, image, label or split do not fit the pool, or a file cannot be written; the case
-                did not enter, unless that file is the derived ``dataset.json``.
+            SkcdfError: name, image, label or split do not fit the pool, another program is adding a case of that
+                name, or a file cannot be written. The pool is as it was.
         """
-        self._check_entry(name, subject, split)
-        names = self._check_label(name, image, label, split, annotated)
-        now = _now()
-        image_hash = voxel_hash(image)
-        folder = _image_folder(label, split)
-        record = CaseRecord(
-            name=name,
-            subject=self.subject_hash(subject),
-            split=split,
-            state="unlabelled" if label is None else "labelled",
-            created=now,
-            image_file=f"{folder}/{name}_{image_hash[:16]}_0000{FILE_ENDING}",
-            image_hash=image_hash,
-        )
-        self._check_newcomer(record)
-        write_image(self.root / record.image_file, image)
-        if label is not None:
-            label_hash = voxel_hash(label)
-            file = f"{folder.replace('images', 'labels')}/{name}_{label_hash[:16]}{FILE_ENDING}"
-            write_label_map(self.root / file, label.array, label.geometry)
-            record = record.revised(Revision(file, label_hash, names, now, model))
-        write_json(self._case_file(name), record.to_json())
-        self.rebuild_dataset_json()
-        return self._case(record)
+        options: dict[str, Any] = {
+            **{"subject": subject, "split": split, "annotated": annotated},
+            **{"model": model, "proposal": proposal, "accept_sides": accept_sides},
+        }
+        record = self.preview(name, image, label, **options).record
+        with self._folder.changing(name, "adding") as incoming:
+            write_image(incoming / "image.nii.gz", image)
+            if label is not None:
+                write_label_map(incoming / "label.nii.gz", label.array, label.geometry)
+            with self._folder.committing(f"adding {name}"):
+                # Others have added since the preview: who validates, and what is new, is decided here.
+                known = (name, record.subject, record.image_hash, label is not None, split)
+                bare = newcomer(self.root, *known, self.records())
+                places = {"image.nii.gz": bare.image_file}
+                if record.current is not None:
+                    revision = replace(record.current, file=label_file(bare, record.current.voxel_hash))
+                    places["label.nii.gz"] = revision.file
+                    bare = bare.revised(revision)
+                self._folder.commit(bare, incoming, places)
+        return self._case(bare)
+
+    def revise(
+        self,
+        name: str,
+        label: Image,
+        *,
+        annotated: Iterable[str] | None = None,
+        model: str | None = None,
+        proposal: Image | None = None,
+        accept_sides: bool = False,
+    ) -> Case:
+        """Adds a corrected label map to a case, as its newest revision; those before stay.
+
+        Args:
+            name: the case; an unlabelled one becomes labelled.
+            label: the label map on the grid of the case's image.
+            annotated: names of the labels that were annotated; ``None``: those of the revision before, or all.
+            model, proposal, accept_sides: see `add_case`.
+
+        Raises:
+            SkcdfError: there is no such case, it is withdrawn, the label map does not fit, another program is
+                changing the case, or a file cannot be written. The pool is as it was.
+        """
+        self.record(name)  # a case that is not there gets no lock
+        with self._folder.changing(name, "revising") as incoming:
+            record = self.record(name)
+            if record.state == "withdrawn":
+                raise SkcdfError(f"{self.root}: case {name} is withdrawn.", "Restore it first.")
+            if annotated is None and record.current is not None:
+                annotated = record.current.annotated
+            image = read_image(self.root / record.image_file)
+            checked = check_labels(name, image, label, self.label_set, annotated, proposal, accept_sides)
+            # The scan of a case that was unlabelled moves to those with label maps: a copy, until it counts.
+            revised = replace(record, image_file=image_file(record, labelled=True))
+            revised = revised.revised(_revision(revised, label, checked, model))
+            write_label_map(incoming / "label.nii.gz", label.array, label.geometry)
+            places = {"label.nii.gz": revised.revisions[-1].file}
+            moves = revised.image_file != record.image_file
+            if moves:
+                shutil.copyfile(self.root / record.image_file, incoming / "image.nii.gz")
+                flush_to_disk(incoming / "image.nii.gz")
+                places["image.nii.gz"] = revised.image_file
+            with self._folder.committing(f"revising {name}"):
+                self._folder.commit(revised, incoming, places)
+                if moves:
+                    remove(self.root / record.image_file)
+        return self._case(revised)
+
+    def withdraw(self, name: str) -> None:
+        """Takes a case out of training and validation; its files stay, and `restore` brings it back.
+
+        Raises:
+            SkcdfError: there is no such case, or its file cannot be written.
+        """
+        self._set_state(name, "withdrawing", lambda record: "withdrawn")
+
+    def restore(self, name: str) -> None:
+        """Brings a withdrawn case back, with the split that it had.
+
+        Raises:
+            SkcdfError: there is no such case, or its file cannot be written.
+        """
+        self._set_state(name, "restoring", lambda record: "labelled" if record.revisions else "unlabelled")
+
+    def extend_labels(self, label_set: LabelSet) -> None:
+        """Adds labels at the end of the label set. In the cases so far they were not annotated.
+
+        Args:
+            label_set: the present labels with their values, names and codes, and further ones.
+
+        Raises:
+            SkcdfError: a present label is missing or changed, or a file cannot be written.
+        """
+        with self._folder.committing("adding labels"):
+            present = self.label_set
+            for old, new in zip_longest(present.labels, label_set.labels[: len(present.labels)]):
+                # A partner may come with the new labels.
+                if new is None or replace(new, partner=old.partner) != old:
+                    raise SkcdfError(
+                        f"{self.root}: label {old.name} (value {old.value}) must stay as it is.",
+                        "Add labels at the end only: the cases' label maps hold the present values.",
+                    )
+            replace(label_set, name=present.name, title=present.title).save(self.root / LABEL_SET_FILE)
+            self._folder.write_dataset_json(self.records())
 
     def rebuild_dataset_json(self) -> None:
-        """Writes nnU-Net's description of the pool anew: its fully annotated, labelled training cases."""
-        cases = {
-            record.name: {"images": [record.image_file], "label": record.revisions[-1].file}
-            for record in self.records()
-            if record.state == "labelled"
-            and record.split == "training"
-            and set(record.revisions[-1].annotated) == set(self.label_set.names)
-        }
-        labels = {"background": 0} | {label.name: label.value for label in self.label_set.labels}
-        description = {
-            "channel_names": {"0": self.modality},
-            "labels": labels,
-            "numTraining": len(cases),
-            "file_ending": FILE_ENDING,
-            "dataset": cases,
-        }
-        write_json(self.root / "dataset.json", description)
+        """Writes nnU-Net's description of the pool anew: its fully annotated, labelled training cases.
 
-    def _case_file(self, name: str) -> Path:
-        return self.root / "cases" / f"{name}.json"
+        Raises:
+            SkcdfError: a case file is broken, or the file cannot be written.
+        """
+        with self._folder.committing("rebuilding dataset.json"):
+            self._folder.write_dataset_json(self.records())
+
+    def verify(
+        self, progress: ProgressCallback = ignore_progress, cancel: CancelToken | None = None
+    ) -> PoolReport:
+        """Decodes every file, and puts in order what interrupted programs have left.
+
+        What needs no person is repaired: ``dataset.json`` and half-copied files; content that no case names is
+        moved to ``leftovers/``, never deleted. A pool that cannot be written is only looked at.
+
+        Raises:
+            SkcdfError: the folder is no pool, or its label set is broken.
+            Cancelled: the token was raised.
+        """
+        return self._folder.verify(progress, cancel)
+
+    @property
+    def _folder(self) -> PoolFolder:
+        return PoolFolder(self.root, self.modality)
+
+    def _set_state(self, name: str, what: str, state: Callable[[CaseRecord], State]) -> None:
+        self.record(name)
+        with self._folder.changing(name, what) as incoming, self._folder.committing(f"{what} {name}"):
+            record = self.record(name)
+            self._folder.commit(replace(record, state=state(record)), incoming, {})
 
     def _case(self, record: CaseRecord) -> Case:
-        current = record.revisions[-1] if record.state == "labelled" else None
+        current = record.current
         return Case(
             name=record.name,
             image=self.root / record.image_file,
@@ -255,85 +383,15 @@ class LabelledPool:
             split=record.split,
         )
 
-    def _check_entry(self, name: str, subject: str, split: Split) -> None:
-        if not _CASE_NAME.fullmatch(name) or _DEVICE.fullmatch(name) or name.endswith("."):
-            raise SkcdfError(
-                f"{self.root}: {name!r} cannot be a case's name.",
-                "Take letters, digits, dots, dashes and underscores, at most 100.",
-            )
-        if not subject:
-            raise SkcdfError(
-                f"Case {name}: it has no subject.",
-                "Say whose scan it is; where each case is a person, its name.",
-            )
-        if split not in SPLITS:
-            raise SkcdfError(f"Case {name}: there is no split {split}.", f"Take one of {', '.join(SPLITS)}.")
 
-    def _check_label(
-        self, name: str, image: Image, label: Image | None, split: Split, annotated: Iterable[str] | None
-    ) -> tuple[str, ...]:
-        """The annotated labels in the set's order, after every check that needs the voxels."""
-        if not np.isfinite(image.array).all():
-            raise SkcdfError(f"Case {name}: the image holds NaN or infinite voxels.", "Repair the image.")
-        if label is None:
-            if annotated is not None or split != "training":
-                raise SkcdfError(
-                    f"Case {name}: a case without label map has nothing annotated and validates nothing.",
-                    "Give its label map, or add it to training as unlabelled.",
-                )
-            return ()
-        if not label.geometry.same_grid(image.geometry):
-            raise SkcdfError(
-                f"Case {name}: the label map ({label.geometry.size} voxels) is not on the image's grid "
-                f"({image.geometry.size} voxels).",
-                "Resample the label map onto the image, with nearest neighbours.",
-            )
-        wanted = {
-            self.label_set.value_of(each)
-            for each in (self.label_set.names if annotated is None else annotated)
-        }
-        values = {value.item() for value in np.unique(label.array)}
-        unknown = sorted(values - {0, *range(1, self.label_set.number_of_classes)})
-        if unknown:
-            raise SkcdfError(
-                f"Case {name}: the label map holds {unknown[:5]}; the values of label set "
-                f"{self.label_set.name} go from 0 to {len(self.label_set.labels)}.",
-                "Map the labels first.",
-            )
-        drawn = [self.label_set.names[value - 1] for value in sorted(values - {0} - wanted)]
-        if drawn:
-            raise SkcdfError(
-                f"Case {name}: {', '.join(drawn)} is in the label map, but not among the annotated labels.",
-                "Name it as annotated, or erase it from the label map.",
-            )
-        return tuple(self.label_set.names[value - 1] for value in sorted(wanted))
-
-    def _check_newcomer(self, newcomer: CaseRecord) -> None:
-        for record in self.records():
-            # Windows and macOS take names that differ in capitals only for the same file.
-            if record.name.casefold() == newcomer.name.casefold():
-                raise SkcdfError(
-                    f"{self.root}: it has a case called {record.name} already.", "Choose another name."
-                )
-            if record.image_hash == newcomer.image_hash:
-                raise SkcdfError(
-                    f"{self.root}: the image of {newcomer.name} is in the pool already, as {record.name}.",
-                    "Do not add it twice: it could be trained and validated on.",
-                )
-            if record.subject == newcomer.subject and record.split != newcomer.split:
-                raise SkcdfError(
-                    f"{self.root}: {newcomer.name} is of the same subject as {record.name}, which is for "
-                    f"{record.split}.",
-                    f"Add it to {record.split}, too.",
-                )
-
-
-def _image_folder(label: Image | None, split: Split) -> str:
-    # nnU-Net never trains on imagesTs, even if it did not honour the explicit map of dataset.json.
-    if label is None:
-        return "imagesUn"
-    return "imagesTr" if split == "training" else "imagesTs"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _revision(record: CaseRecord, label: Image, checked: CheckedLabels, model: str | None) -> Revision:
+    label_hash = voxel_hash(label)
+    return Revision(
+        file=label_file(record, label_hash),
+        voxel_hash=label_hash,
+        annotated=checked.annotated,
+        created=utc_now(),
+        model=model,
+        proposal_dice=checked.proposal_dice,
+        sides_accepted=checked.sides_accepted,
+    )
