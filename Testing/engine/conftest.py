@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,11 @@ AXIS_ORDERS = [
 ]
 
 
+def soaked(few: int, many: int) -> int:
+    """How often to try what only chance can break: ``few`` times in `make test`, ``many`` in `make soak`."""
+    return many if os.environ.get("SKCDF_SOAK") else few
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that takes ``axis_order`` runs with each of the 48."""
     if "axis_order" in metafunc.fixturenames:
@@ -35,6 +41,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _order_name(order: AxisOrder) -> str:
     signs = ("-" if flip else "+" for flip in order.flips)
     return "".join(f"{sign}{'zyx'[axis]}" for sign, axis in zip(signs, order.permutation, strict=True))
+
+
+@pytest.fixture
+def repeated() -> Callable[[int, int], int]:
+    """See `soaked`."""
+    return soaked
 
 
 @pytest.fixture

@@ -50,7 +50,9 @@ class LockOwner:
     @property
     def is_dead(self) -> bool:
         """Whether its process is known to have ended: it ran on this computer and is there no more."""
-        if self.host != platform.node() or not self.started:  # a system that does not tell when processes began
+        if (
+            self.host != platform.node() or not self.started
+        ):  # a system that does not tell when processes began
             return False
         return process_start(self.process) != self.started
 
@@ -60,20 +62,20 @@ class LockOwner:
 
 
 @contextlib.contextmanager
-def held(path: Path, what: str, patience_s: float = PATIENCE_S) -> Iterator[None]:
+def held(path: Path, what: str, patience_s: float | None = None) -> Iterator[None]:
     """Holds the lock ``path`` while the block runs. It cannot be taken twice, not even by the same thread.
 
     Args:
         path: the lock's file; its folder is made when absent.
         what: what it is held for, for those who wait: "adding case_07".
-        patience_s: how long to wait for another holder.
+        patience_s: how long to wait for another holder; ``None``: `PATIENCE_S`.
 
     Raises:
         SkcdfError: another program holds it for longer than that, or the folder cannot be written.
     """
     owner = _this_process(what)
     text = json.dumps(asdict(owner), ensure_ascii=False) + "\n"
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + (PATIENCE_S if patience_s is None else patience_s)
     while not create_exclusively(path, text):
         if _break_if_dead(path):
             continue
