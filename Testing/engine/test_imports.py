@@ -35,7 +35,16 @@ LAYERS = (
     },
     {
         *("cases", "case_record", "pool", "datasets", "models", "check", "phantom"),
-        *("image_hash", "sides", "lock", "pool_check", "pool_entry", "pool_folder", "pool_newcomer"),
+        *(
+            "image_hash",
+            "sides",
+            "lock",
+            "pool_check",
+            "pool_description",
+            "pool_entry",
+            "pool_folder",
+            "pool_newcomer",
+        ),
         *("preprocessing", "networks", "losses", "metrics", "survey"),
         *("published_metrics", "protocols", "originals"),
     },

@@ -289,6 +289,29 @@ class TestPreview:
         )
 
 
+class TestProtocol:
+    def test_is_told_until_a_case_changes(self, pool):
+        pool.add_case("one", scan(1), drawn(1), subject="Ada")
+        pool = pool.declare_protocol("amos-5p")
+        assert LabelledPool.open(pool.root).dataset().protocol == "amos-5p"
+        pool.withdraw("one")
+        assert pool.dataset().protocol is None
+        pool.restore("one")
+        assert pool.dataset().protocol == "amos-5p"
+        pool.add_case("two", scan(2), None, subject="Grace")
+        assert open_dataset(pool.root).protocol is None
+
+    @pytest.mark.parametrize("change", ["revise", "add"])
+    def test_is_not_told_with_other_labels_or_cases(self, pool, change):
+        pool.add_case("one", scan(1), drawn(1), subject="Ada")
+        pool = pool.declare_protocol("amos-5p")
+        if change == "revise":
+            pool.revise("one", drawn(1, 2))
+        else:
+            pool.add_case("two", scan(2), drawn(1), subject="Grace")
+        assert pool.dataset().protocol is None
+
+
 class TestNewLabels:
     def test_come_at_the_end_and_were_not_annotated_so_far(self, pool):
         pool.add_case("one", scan(1), drawn(1), subject="Ada")

@@ -23,6 +23,7 @@ from .labels import LabelSet
 from .pool import LabelledPool
 from .progress import Progress, ProgressCallback
 from .protocols import CaseLists
+from .sides import contradicted_sides
 
 _NAMED_AT_MOST = 5
 
@@ -169,7 +170,9 @@ class _Preparation:
             image = read_image(path)
         label = None if case in cases.unlabelled else self._label(case, place[1], image)
         split: Split = "validation" if case in cases.validation else "training"
-        pool.add_case(case, image, label, subject=case, split=split)
+        if label is not None:  # a published label map is taken as it is
+            self.warnings.extend(f"{case}: {each}." for each in contradicted_sides(label, pool.label_set))
+        pool.add_case(case, image, label, subject=case, split=split, accept_sides=True)
 
     def write_test_case(self, folder: Path, case: str, place: tuple[str, str]) -> None:
         """Writes image, unchanged, and label map of a test case."""
@@ -234,13 +237,15 @@ def prepare(
             places = preparation.locate(cases)
             for folder in ("workplace", "test/images", "test/labels"):
                 (growing / folder).mkdir(parents=True)
-            pool = LabelledPool.create(growing / "pool", label_set, modality, protocol=protocol)
+            pool = LabelledPool.create(growing / "pool", label_set, modality)
             for index, case in enumerate(cases.all):
                 if case in cases.test:
                     preparation.write_test_case(growing / "test", case, places[case])
                 else:
                     preparation.add(pool, case, places[case], cases)
                 progress(Progress("prepare", index + 1, len(cases.all), case))
+        if protocol:
+            pool.declare_protocol(protocol)
         (growing / "workplace").rmdir()
         if output.exists():
             output.rmdir()

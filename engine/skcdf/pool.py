@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -19,17 +18,16 @@ from typing import Any
 from .case_record import CaseRecord, Revision, image_file, label_file
 from .cases import MODALITIES, SPLITS, Case, Dataset, Modality, Split, State, make_dataset
 from .errors import SkcdfError
-from .files import flush_to_disk, read_json, remove, utc_now, write_json
+from .files import flush_to_disk, remove, utc_now
 from .image import Image, read_image, write_image, write_label_map
 from .image_hash import voxel_hash
 from .labels import LabelSet
 from .pool_check import PoolProblem, PoolReport
+from .pool_description import POOL_FILE, PoolDescription, cases_hash
 from .pool_entry import CheckedLabels, Preview, check_image, check_labels, check_name
-from .pool_folder import LABEL_SET_FILE, POOL_FILE, PoolFolder
+from .pool_folder import LABEL_SET_FILE, PoolFolder
 from .pool_newcomer import newcomer
 from .progress import CancelToken, ProgressCallback, ignore_progress
-
-SCHEMA = 1
 
 __all__ = ["POOL_FILE", "LabelledPool", "PoolProblem", "PoolReport", "Preview", "voxel_hash"]
 
@@ -40,27 +38,15 @@ class LabelledPool:
 
     Attributes:
         root: its folder.
-        modality: ``CT`` or ``MR``.
-        salt: goes into the subject hashes, so that they cannot be guessed from lists of patients.
-        synthetic: whether all its scans are phantoms.
-        protocol: id of the published protocol whose cases it holds, if any.
+        description: what is true of it as a whole: modality, whether its scans are phantoms.
     """
 
     root: Path
-    modality: Modality
-    salt: str
-    synthetic: bool = False
-    protocol: str | None = None
+    description: PoolDescription
 
     @classmethod
     def create(
-        cls,
-        root: Path | str,
-        label_set: LabelSet,
-        modality: Modality,
-        *,
-        synthetic: bool = False,
-        protocol: str | None = None,
+        cls, root: Path | str, label_set: LabelSet, modality: Modality, *, synthetic: bool = False
     ) -> LabelledPool:
         """Makes an empty pool.
 
@@ -69,7 +55,6 @@ class LabelledPool:
             label_set: the labels of all its cases.
             modality: ``CT`` or ``MR``.
             synthetic: whether all its scans will be phantoms; models trained on it will say so.
-            protocol: id of the published protocol (`skcdf.protocols`) whose cases it will hold, if any.
 
         Raises:
             SkcdfError: the folder holds something, or cannot be written.
@@ -83,20 +68,10 @@ class LabelledPool:
             raise SkcdfError(
                 f"{root}: a new pool needs an empty folder, and this is not one.", "Choose another."
             )
-        pool = cls(root, modality, secrets.token_hex(16), synthetic, protocol)
+        pool = cls(root, PoolDescription(modality, synthetic=synthetic))
         label_set.save(root / LABEL_SET_FILE)
         pool._folder.write_dataset_json(())
-        write_json(
-            root / POOL_FILE,
-            {
-                "schema": SCHEMA,
-                "modality": modality,
-                "salt": pool.salt,
-                "created": utc_now(),
-                "synthetic": synthetic,
-                "protocol": protocol,
-            },
-        )
+        pool.description.save(root)
         return pool
 
     @classmethod
@@ -106,22 +81,22 @@ class LabelledPool:
         Raises:
             SkcdfError: the folder is no pool, or one of a newer version.
         """
-        root = Path(root)
-        source = root / POOL_FILE
-        content = read_json(source, "labelled pool")
-        try:
-            schema, modality, salt = content["schema"], content["modality"], content["salt"]
-        except (KeyError, TypeError) as error:
-            raise SkcdfError(f"{source}: not a labelled pool ({error!r}).", "Restore the file.") from error
-        if schema != SCHEMA:
-            raise SkcdfError(f"{source}: pool schema {schema} is not known.", "Update SKCDFSegmenter.")
-        protocol = content.get("protocol")
-        if modality not in MODALITIES or not isinstance(salt, str) or not isinstance(protocol, str | None):
-            raise SkcdfError(f"{source}: not a labelled pool.", "Restore the file.")
-        synthetic = content.get("synthetic") is True
-        pool = cls(root, modality, salt, synthetic, protocol)
+        pool = cls(Path(root), PoolDescription.load(Path(root)))
         _ = pool.label_set  # a broken one is told now
         return pool
+
+    def declare_protocol(self, protocol: str) -> LabelledPool:
+        """Says that the pool's cases are those of a published protocol; data sets say so until a case changes.
+
+        Args:
+            protocol: its id (`skcdf.protocols`).
+
+        Raises:
+            SkcdfError: a case file is broken, or the file cannot be written.
+        """
+        declared = replace(self.description, protocol=protocol, protocol_cases=cases_hash(self.records()))
+        declared.save(self.root)
+        return LabelledPool(self.root, declared)
 
     @property
     def label_set(self) -> LabelSet:
@@ -151,13 +126,15 @@ class LabelledPool:
         Raises:
             SkcdfError: a case file is broken, or files are missing.
         """
-        cases = (self._case(record) for record in self.records() if record.state != "withdrawn")
-        dataset = make_dataset(self.root, self.root.resolve().name, self.label_set, self.modality, cases)
-        return replace(dataset, synthetic=self.synthetic, protocol=self.protocol)
+        records, known = self.records(), self.description
+        cases = (self._case(record) for record in records if record.state != "withdrawn")
+        dataset = make_dataset(self.root, self.root.resolve().name, self.label_set, known.modality, cases)
+        protocol = known.followed_protocol(records)
+        return replace(dataset, synthetic=known.synthetic, protocol=protocol)
 
     def subject_hash(self, subject: str) -> str:
         """The hash under which the pool knows a subject."""
-        return hashlib.sha256(f"{self.salt}:{subject}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.description.salt}:{subject}".encode()).hexdigest()
 
     def preview(
         self,
@@ -364,7 +341,7 @@ class LabelledPool:
 
     @property
     def _folder(self) -> PoolFolder:
-        return PoolFolder(self.root, self.modality)
+        return PoolFolder(self.root, self.description.modality)
 
     def _set_state(self, name: str, what: str, state: Callable[[CaseRecord], State]) -> None:
         self.record(name)

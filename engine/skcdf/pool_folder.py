@@ -21,10 +21,10 @@ from .files import read_json, remove, replace, write_json
 from .labels import LabelSet
 from .lock import held
 from .pool_check import PoolProblem, PoolReport, file_problems, stray_files
+from .pool_description import POOL_FILE
 from .pool_entry import check_name
 from .progress import CancelToken, ProgressCallback
 
-POOL_FILE = "pool.json"
 LABEL_SET_FILE = "label_set.json"
 DATASET_FILE = "dataset.json"
 COMMIT_PATIENCE_S = 60.0

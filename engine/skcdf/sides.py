@@ -12,6 +12,8 @@ from .image import Image
 from .labels import Label, LabelSet
 
 Side = Literal["right", "left"]
+TOLERANCE_MM = 2.0
+"""Centres this close tell no side."""
 
 _SIDES: dict[str, Side] = {"24028007": "right", "7771000": "left"}  # SNOMED CT
 _WORDS: dict[str, Side] = {"right": "right", "left": "left", "r": "right", "l": "left"}
@@ -49,7 +51,7 @@ def contradicted_sides(label_map: Image, label_set: LabelSet) -> tuple[str, ...]
             _leftward(label_map, each.value, box)
             for each, box in zip((label, partner), (pair[0], pair[1]), strict=True)
         )
-        if right > left:
+        if right > left + TOLERANCE_MM:
             found.append(f"{label.name} lies {right - left:.0f} mm to the patient's left of {partner.name}")
     return tuple(found)
 
