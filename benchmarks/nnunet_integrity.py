@@ -31,7 +31,7 @@ def phantom(seed: int) -> tuple[Image, Image]:
 def make_pool(root: Path) -> LabelledPool:
     """A pool with every kind of case; five are fully annotated and for training."""
     organs = LabelSet.load(PHANTOM_LABELS)
-    pool = LabelledPool.create(root, LabelSet("phantom12", "All but the last", organs.labels[:-1]), "CT")
+    pool = LabelledPool.create(root, LabelSet.from_names("phantom12", organs.names[:-1]), "CT")
     pool.extend_labels(organs)
     for seed in range(5):  # the third validates
         pool.add_case(f"full_{seed}", *phantom(seed), subject=f"phantom {seed}")
