@@ -30,6 +30,7 @@ LAYERS = (
             "geometry",
             "labels",
         ),
+        *("text_table", "version_states", "verdicts"),
         *("stored_image", "nifti", "nrrd", "metaimage", "dicom", "image", "weights", "model_parts"),
         *("phantom_shapes", "phantom_body", "phantom_anatomy"),
     },
@@ -45,6 +46,7 @@ LAYERS = (
             "pool_folder",
             "pool_newcomer",
         ),
+        *("model_version", "model_store"),
         *("preprocessing", "networks", "losses", "metrics", "survey"),
         *("published_metrics", "protocols", "originals"),
     },
@@ -53,7 +55,10 @@ LAYERS = (
     set(),  # any module that is not named here: plans, pictures, tables
     {TOPMOST, "cli", "worker", "__main__"},
 )
-WITHOUT_TORCH = ("image", "labels", "phantom", "pool", "models", "datasets", "check", "report")
+WITHOUT_TORCH = (
+    *("image", "labels", "phantom", "pool", "models", "datasets", "check", "report"),
+    *("model_store", "comparison"),
+)
 BLOCKED_BY_ALL = ("slicer", "qt", "ctk", "vtk")
 
 BLOCK = """

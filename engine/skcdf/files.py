@@ -66,6 +66,34 @@ def replace(source: Path, target: Path, patience_s: float = RENAME_PATIENCE_S) -
             pause = min(2 * pause, 0.5)
 
 
+def claim(source: Path, target: Path, patience_s: float = RENAME_PATIENCE_S) -> bool:
+    """Renames the folder ``source`` to a name that nobody has, atomically; nothing is ever overwritten.
+
+    Returns:
+        Whether it was; ``False``: there is a ``target``, and ``source`` is where it was.
+
+    Raises:
+        SkcdfError: the folder cannot be renamed, or a file in it stayed open in another program for ``patience_s``
+            seconds.
+    """
+    deadline = time.monotonic() + patience_s
+    while not os.path.lexists(target):
+        try:
+            os.rename(source, target)  # onto a folder that holds something it fails on every platform
+            _flush_folder(target.parent)
+            return True
+        except OSError as error:
+            if os.path.lexists(target):
+                break
+            if not isinstance(error, PermissionError) or time.monotonic() > deadline:
+                raise SkcdfError(
+                    f"{target}: cannot be made ({error.strerror or error}).",
+                    "Check that the folder is writable, and close programs that have it open.",
+                ) from error
+            time.sleep(0.05)  # Windows: a virus scanner still reads what was just written
+    return False
+
+
 def flush_to_disk(path: Path) -> None:
     """Asks the system to put the file's content on the disk, so that a power cut after a rename keeps it.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import shutil
 import time
 import uuid
@@ -43,6 +42,7 @@ MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 DEFAULT_MODEL = "phantom13"
 PATCH_MULTIPLE = 16
+LONGEST_NAME = 64
 LARGEST_PATCH = 256**3
 LEFTOVER_AGE_S = 3600.0
 INTENDED_USE = "Research use only; not for diagnosis."
@@ -72,8 +72,8 @@ _log = logging.getLogger(__name__)
 
 def check_name(name: str) -> None:
     """Raises `SkcdfError` unless ``name`` can be a model's name: it is a folder's on every platform."""
-    named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name)
-    require(bool(named), "name", f"must be letters, digits, '.', '_' and '-', is {name!r}")
+    problem = f"must be letters, digits, '.', '_' and '-', is {name!r}"
+    require(not files.unsuitable_name(name, LONGEST_NAME), "name", problem)
 
 
 @dataclass(frozen=True)

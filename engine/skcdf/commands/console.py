@@ -119,16 +119,3 @@ def cancel_on_interrupt() -> Iterator[CancelToken]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-
-
-def table(rows: list[list[str]]) -> str:
-    """Rows as aligned columns; the first column left, the others right; the first row is the head."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            row[0].ljust(widths[0]),
-            *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)),
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)

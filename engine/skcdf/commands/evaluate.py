@@ -112,7 +112,7 @@ def largest_organs_dice(cases: Sequence[Sequence[OrganScore]]) -> float:
 def organ_table(cases: Sequence[Sequence[OrganScore]]) -> str:
     """Mean ± standard deviation over cases of every organ, and how many cases each figure is made from."""
     from ..metrics import summarize
-    from .console import table
+    from ..text_table import table
 
     rows = [["organ", "Dice", "ASD mm", "HD95 mm", "NSD", "n", "missed", "spurious"]]
     organs = summarize(cases)

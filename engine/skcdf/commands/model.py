@@ -7,17 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SkcdfError
+from . import model_versions
 
 if TYPE_CHECKING:
     from ..models import ModelBundle
 
-SUMMARY = "List models, show a model's card, check its files, export or import it."
+SUMMARY = "Look at models, check them, export or import them; keep their versions in a model store."
 EXAMPLE = """examples:
   skcdf model list
   skcdf model show runs/first/model
   skcdf model export runs/first/model shared/my_model --half
   skcdf model import --method skcdf best_model.pth models/published --labels synapse13
-  skcdf model export models/published again.pth --format published"""
+  skcdf model export models/published again.pth --format published
+a model store (docs/model-store.md):
+  skcdf model add store/ liver runs/first/model --note "first 12 cases"
+  skcdf model versions store/
+  skcdf model compare liver liver@v2 --data pool/ --store store/
+  skcdf model promote store/ liver v2
+  skcdf model rollback store/ liver"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument("--half", action="store_true", help="store numbers in 16 bit: half the size")
     export.add_argument("--name", help="the new model's name (default: that of its folder)")
     _add_import(actions)
+    model_versions.add_actions(actions)
 
 
 def _add_import(actions: Any) -> None:
@@ -69,6 +77,8 @@ def _add_import(actions: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Does what `SUMMARY` says."""
+    if options.action in model_versions.ACTIONS:
+        return model_versions.run(options)
     from ..models import default_model, describe, find_model, list_models
     from ..resources import resource
 

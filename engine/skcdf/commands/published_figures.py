@@ -14,7 +14,7 @@ from ..image import stem
 from ..labels import LabelSet
 from ..metrics import OrganSummary, Statistic
 from ..protocols import Protocol
-from .console import table
+from ..text_table import table
 
 GRID_NOTE = (
     "Where a grid is given, both label maps are brought from the scan's grid to it, by nearest neighbour; the "
