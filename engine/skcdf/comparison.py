@@ -82,9 +82,11 @@ class Comparison:
 
     def text(self) -> str:
         """The table and what goes with it, for a terminal."""
-        head = ["organ", "cases", "before", "after", "difference", "95 % interval", "verdict"]
         compared = self.before is not None
-        rows = [head, *(_cells(row, compared) for row in (*self.organs, self.mean))]
+        head = ["organ", "cases", "before", "after", "difference", "95 % interval", "verdict"]
+        rows = [head, *(_cells(row) for row in (*self.organs, self.mean))]
+        if not compared:
+            rows = [[row[0], row[1], row[3]] for row in rows]
         lines = table(rows).splitlines()
         lines.insert(-1, "-" * max(map(len, lines)))
         cases = f"{len(self.cases)} pinned validation case{'' if len(self.cases) == 1 else 's'}"
@@ -180,7 +182,7 @@ def compare_models(
         mean,
         recommendation,
         reason,
-        tuple(_notes(models, used, proposed or {})),
+        tuple(_notes(models, used, cases, proposed or {})),
         tuple(cases),
         tuple(left_out),
     )
@@ -220,10 +222,19 @@ def _measure(
 
 
 def _notes(
-    models: Sequence[ModelBundle], cases: Sequence[Case], proposed: Mapping[str, str | None]
+    models: Sequence[ModelBundle],
+    cases: Sequence[Case],
+    scores: Sequence[CaseDice],
+    proposed: Mapping[str, str | None],
 ) -> list[str]:
     """What must be known of figures that come from these cases."""
     notes = []
+    empty = Counter(organ for score in scores for organ in score.rightly_empty)
+    if empty:
+        names = ", ".join(f"{organ} ({count})" for organ, count in empty.items())
+        notes.append(
+            f"Where a case lacks an organ and only one model finds it, that counts as 0 against 1: {names}."
+        )
     helped = Counter(name for case in cases if (name := proposed.get(case.name)))
     if helped:
         names = ", ".join(f"{name} ({count})" for name, count in helped.items())
@@ -250,12 +261,19 @@ def _notes(
     return notes
 
 
-def _cells(row: Row, compared: bool) -> list[str]:
+def _cells(row: Row) -> list[str]:
     before, after = ("-" if value is None else f"{value:.3f}" for value in (row.before, row.after))
     difference = "-" if row.difference is None else f"{row.difference:+.3f}"
     interval = "-" if row.interval is None else "{:+.3f} to {:+.3f}".format(*row.interval)
-    only = f"known {row.known} only" if compared and row.known != "to both" else ""
-    return [row.organ, str(row.n), before, after, difference, interval, row.verdict or only]
+    return [
+        row.organ,
+        str(row.n),
+        before,
+        after,
+        difference,
+        interval,
+        row.verdict or f"known {row.known} only",
+    ]
 
 
 def _wrapped(text: str) -> list[str]:

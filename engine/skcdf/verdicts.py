@@ -54,6 +54,12 @@ class CaseDice:
             return None
         return (1.0 if before is None else before), (1.0 if after is None else after)
 
+    @property
+    def rightly_empty(self) -> list[str]:
+        """Organs that the reference lacks and one model only finds: those for which `pair` holds a 1 for the other."""
+        both = (organ for organ in self.after if organ in self.before)
+        return [organ for organ in both if (self.before[organ] is None) != (self.after[organ] is None)]
+
 
 @dataclass(frozen=True)
 class Row:
@@ -194,7 +200,7 @@ def _interval(differences: np.ndarray) -> tuple[float, float]:
     if math.isclose(spread, 0.0, abs_tol=1e-12):  # all cases agree: the interval is the point
         return mean, mean
     reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * spread / math.sqrt(n)
-    return mean - reach, mean + reach
+    return max(mean - reach, -1.0), min(mean + reach, 1.0)  # Dice cannot differ by more
 
 
 def _numbers(values: Iterable[float | None]) -> list[float]:

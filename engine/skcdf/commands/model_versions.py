@@ -99,10 +99,8 @@ def run(options: argparse.Namespace) -> int:
     if options.action == "verify":
         return _verify(store)
     if options.action == "versions":
-        for line in [options.name] if options.name else store.lines():
-            _print_versions(store, line)
-        if not store.lines():
-            print("no models")
+        lines = [options.name] if options.name else store.lines()
+        print("\n\n".join(_versions(store, line) for line in lines) or "no models")
     else:
         _change(store, options)
     return 0
@@ -144,19 +142,18 @@ def _add(options: argparse.Namespace) -> int:
     return 0
 
 
-def _print_versions(store: ModelStore, name: str) -> None:
+def _versions(store: ModelStore, name: str) -> str:
     from ..text_table import table
 
-    head = ["version", "state", "created", "parent", "mean Dice", "note"]
-    rows = [head]
+    rows = [["version", "state", "created", "parent", "own Dice", "note"]]
     for each in store.versions(name):
-        dice = [figure.mean for figure in each.metrics if figure.metric == "dice" and figure.organ != "mean"]
-        mean = f"{sum(dice) / len(dice):.3f}" if dice else "-"
+        dice = [figure for figure in each.metrics if figure.metric == "dice" and figure.organ != "mean"]
+        cases = max((figure.n for figure in dice), default=0)
+        mean = f"{sum(figure.mean for figure in dice) / len(dice):.3f} (n = {cases})" if dice else "-"
         created = each.created[:16].replace("T", " ")
         rows.append([each.version, each.state, created, each.parent or "-", mean, each.note or "-"])
-    state = store.state(name)
-    print(f"{name}: {f'{state.promoted} is promoted' if state.promoted else 'none is promoted'}")
-    print(table(rows) + "\n")
+    promoted = store.state(name).promoted
+    return f"{name}: {promoted or 'no version'} is promoted\n{table(rows)}"
 
 
 def _verify(store: ModelStore) -> int:
