@@ -20,7 +20,7 @@ from skcdf.cases import Case, Dataset, make_dataset
 from skcdf.cli import main
 from skcdf.comparison import Comparison, compare_models
 from skcdf.errors import Cancelled, SkcdfError
-from skcdf.geometry import Geometry
+from skcdf.geometry import AxisOrder, Geometry
 from skcdf.image import Image, read_image, read_label_map, write_image, write_label_map
 from skcdf.labels import LabelSet
 from skcdf.model_store import ModelStore
@@ -69,7 +69,7 @@ def model(save_model: Callable[..., ModelBundle], tmp_path: Path) -> Callable[..
     ) -> ModelBundle:
         network = Thresholds(thresholds, labels.number_of_classes)
         arguments = {"classes": labels.number_of_classes}
-        bundle = save_model(network, "thresholds", arguments, PLAN, labels)
+        bundle = save_model(network, "thresholds", arguments, PLAN, labels, patch=(48, 48, 48))
         training = replace(bundle.training, labelled_cases=len(trained_on), image_hashes=tuple(trained_on))
         named = replace(bundle, name=name, training=training, folder=None)
         return save_bundle(tmp_path / "named" / name, named, network.state_dict())
@@ -211,13 +211,19 @@ class TestLeaks:
             ("old", "other.nii", np.int32),
             ("new", "a.nrrd", np.float32),
             ("old", "b.mha", np.float32),
+            ("new", "turned.nii.gz", np.int16),
         ],
     )
-    def test_a_trained_scan_is_found_in_any_format_and_number_type(
+    def test_a_trained_scan_is_found_in_any_format_number_type_and_axis_order(
         self, which, disguise, number, model, validation, trained, tmp_path, device
     ) -> None:
         scan = read_image(validation[0].image)
-        write_image(tmp_path / disguise, Image(scan.array.astype(number), scan.geometry))
+        turn = (
+            ((1, 2, 0), (True, False, True)) if "turned" in disguise else ((0, 1, 2), (False, False, False))
+        )
+        order = AxisOrder(*turn)
+        turned = np.ascontiguousarray(order.apply(scan.array.astype(number)))
+        write_image(tmp_path / disguise, Image(turned, order.apply_to_geometry(scan.geometry)))
         hidden = replace(
             validation[0], name="zz_renamed", image=tmp_path / disguise, subject="somebody else entirely"
         )
@@ -303,7 +309,7 @@ class TestRemembering:
         corrected = [replace(validation[0], label=tmp_path / "corrected.nii.gz")]
         comparison = compare_models(None, new, _dataset(corrected), device, cache_folder=cache)
         assert comparison.mean.after < 0.9
-        wider = replace(new, patch_size=(48, 48, 48))
+        wider = replace(new, patch_size=(64, 64, 64))
         compare_models(None, wider, _dataset(corrected), device, cache_folder=cache)
         assert len(list(cache.iterdir())) == 3
 

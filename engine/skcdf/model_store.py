@@ -31,8 +31,7 @@ SCHEMA = 1
 STORE_FILE = "store.json"
 CURRENT_FILE = "current.json"
 VERSIONS = "versions"
-PATIENCE_S = 20.0
-"""How long one waits for another: rolling back reads the weights while it holds the lock."""
+PATIENCE_S = 20.0  # rolling back reads the weights while it holds the lock
 _LOCK = ".lock"
 
 _log = logging.getLogger(__name__)
@@ -129,9 +128,7 @@ class ModelStore:
             promoted = self.state(name).promoted
             if promoted is None:
                 names = ", ".join(f"{name}@{each}" for each in self._version_names(name))
-                raise SkcdfError(
-                    f"Model {name}: no version is promoted.", f"Promote one, or name one: {names}."
-                )
+                raise SkcdfError(f"Model {name}: no version is promoted.", f"Promote or name one: {names}.")
             version = promoted
         return ModelBundle.load(self._folder(name, version))
 
