@@ -18,9 +18,14 @@ from .files import read_json
 from .labels import LabelSet
 from .pool import POOL_FILE, LabelledPool
 
-__all__ = ["Case", "Dataset", "open_dataset"]
+__all__ = ["Case", "Dataset", "is_dataset", "open_dataset"]
 
 _DESCRIPTION = "dataset.json"
+
+
+def is_dataset(path: Path | str) -> bool:
+    """Whether a folder has the file that makes it something `open_dataset` opens."""
+    return any((Path(path) / name).is_file() for name in (POOL_FILE, _DESCRIPTION))
 
 
 def open_dataset(path: Path | str) -> Dataset:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
@@ -26,10 +27,30 @@ ANATOMICAL = BUILT_IN[:-1]  # the phantom's organs are those of synapse13
 
 # Words that tell organs' names apart in no data set: RightParotid is right_parotid_gland.
 _FILLER = {"gland", "and", "or", "of", "the", "urinary"}
+# Other names of an organ that published data sets use, by the words of the name that the shipped sets have.
+_SPELLINGS = {
+    "oesophagu": ("esophagu",),
+    "postcava": ("inferior", "vena", "cava"),
+    "ivc": ("inferior", "vena", "cava"),
+}
 # In nnU-Net's dataset.json these names have a meaning of their own.
 _RESERVED = {"background", "ignore"}
 
 Color = tuple[int, int, int]
+
+
+def words_of(name: str) -> tuple[str, ...]:
+    """The words of a name in lower case: those of ``RightKidney_2`` are ``right``, ``kidney``, ``2``."""
+    runs = re.findall(r"[^\W\d_]+|\d+", unicodedata.normalize("NFKC", name))
+    return tuple(
+        word.casefold() for run in runs for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^A-Z]+", run)
+    )
+
+
+def organ_words(name: str) -> frozenset[str]:
+    """What identifies an organ in a name, whatever the word order, capitals, plural and usual spelling."""
+    words = (word.rstrip("s") for word in words_of(name))
+    return frozenset(part for word in words for part in _SPELLINGS.get(word, (word,))) - _FILLER
 
 
 @dataclass(frozen=True)
@@ -198,7 +219,7 @@ class LabelSet:
             SkcdfError: there is no name, or one is empty, reserved or there twice.
         """
         names = tuple(names)
-        known = [_known_labels().get(_words(each)) for each in names]
+        known = [_known_labels().get(organ_words(each)) for each in names]
         values = {label.name: value for value, label in enumerate(known, 1) if label is not None}
         taken = {label.color for label in known if label is not None}
         labels: list[Label] = []
@@ -271,13 +292,7 @@ def _text(value: Any) -> str:
 def _known_labels() -> dict[frozenset[str], Label]:
     """The shipped labels by the words of their names."""
     sets = (LabelSet.load(name) for name in reversed(ANATOMICAL))
-    return {_words(label.name): label for label_set in sets for label in label_set.labels}
-
-
-def _words(name: str) -> frozenset[str]:
-    """What identifies an organ in a name, whatever the word order, capitals and plural."""
-    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)
-    return frozenset(word.lower().rstrip("s") for word in words) - _FILLER
+    return {organ_words(label.name): label for label_set in sets for label in label_set.labels}
 
 
 def _other_side(name: str) -> str:

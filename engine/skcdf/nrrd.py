@@ -8,6 +8,8 @@ from __future__ import annotations
 import gzip
 import math
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -58,23 +60,53 @@ _FIELDS = re.compile(
     "space(dimension|units|origin|directions)?|measurementframe|sizes|spacings|thicknesses|cent(er|ering)s|kinds|"
     "labels|units"
 )
+_ESCAPED = re.compile(r"\\([n\\])")
+
+
+@dataclass(frozen=True)
+class NrrdFile:
+    """A NRRD file whose header is read.
+
+    Attributes:
+        path: the file with the header.
+        sizes: length of every axis, the fastest first, as in the file.
+        spatial: which of these axes are spatial: index axes ``x``, ``y``, ``z``.
+        affine: 4×4 matrix from index ``(x, y, z, 1)`` to LPS position in mm.
+        keys: the header's own ``key:=value`` pairs.
+        load: reads the voxels, in the file's order.
+    """
+
+    path: Path
+    sizes: tuple[int, ...]
+    spatial: tuple[int, ...]
+    affine: np.ndarray
+    keys: dict[str, str]
+    load: Callable[[], np.ndarray]
 
 
 def open_nrrd(path: Path) -> StoredImage:
-    """Reads the header of a NRRD file.
+    """Reads the header of a NRRD file that is to be one volume.
 
     Raises:
         SkcdfError: not NRRD, or voxels stored in a way that is not read here.
         ValueError, LookupError, OSError: a damaged header; ``reading`` makes an SkcdfError of them.
     """
-    fields, length = _fields(path)
+    file = read_header(path)
+    others = [axis for axis in range(len(file.sizes)) if axis not in file.spatial]
+    axes = file.spatial if len(file.spatial) < 3 else (*file.spatial, *others)  # a plane is refused as such
+    return StoredImage(path, tuple(file.sizes[axis] for axis in axes), file.affine, file.load)
+
+
+def read_header(path: Path) -> NrrdFile:
+    """Reads the header of any NRRD file; see ``open_nrrd`` for what it raises."""
+    fields, keys, length = _fields(path)
     sizes = tuple(int(n) for n in fields["sizes"].split())
     if len(sizes) != int(fields["dimension"]) or min(sizes) < 0:
         raise ValueError(f"sizes {fields['sizes']} in {fields['dimension']} dimensions")
     dtype = np.dtype(_CODE_OF[fields["type"].lower()])
     if dtype.itemsize > 1:
         dtype = dtype.newbyteorder({"little": "<", "big": ">"}[fields["endian"].lower()])  # type: ignore[arg-type]
-    size, affine = _grid(fields, sizes)
+    spatial, affine = _grid(fields, len(sizes))
     encoding = fields.get("encoding", "raw").lower()
     lines, skip = int(fields.get("lineskip", 0)), int(fields.get("byteskip", 0))
     compressed = encoding in ("gzip", "gz")
@@ -92,7 +124,7 @@ def open_nrrd(path: Path) -> StoredImage:
         start = data.stat().st_size - count * dtype.itemsize if skip == -1 else offset + skip
         return read_voxels(data, dtype, count, max(start, 0), compressed)
 
-    return StoredImage(path, size, affine, load)
+    return NrrdFile(path, sizes, spatial, affine, keys, load)
 
 
 def write_nrrd(path: Path, array: np.ndarray, geometry: Geometry, note: str, level: int) -> None:
@@ -118,8 +150,8 @@ def write_nrrd(path: Path, array: np.ndarray, geometry: Geometry, note: str, lev
             packed.write(little_endian_bytes(array))
 
 
-def _fields(path: Path) -> tuple[dict[str, str], int]:
-    """Header fields by lower-case name, and the header's length in bytes."""
+def _fields(path: Path) -> tuple[dict[str, str], dict[str, str], int]:
+    """Header fields by lower-case name, keys of the file's own, and the header's length in bytes."""
     with open(path, "rb") as stream:
         head = stream.read(_LONGEST_HEADER)
     if not head.startswith(b"NRRD000"):
@@ -127,38 +159,41 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
     end = re.search(rb"\r?\n\r?\n", head)
     text = head[: end.start()] if end else head
     fields: dict[str, str] = {}
+    keys: dict[str, str] = {}
     for line in text.decode("utf-8", "replace").replace("\r\n", "\n").split("\n")[1:]:
         if not line or line.startswith("#"):
             continue
         name, separator, value = re.split(r"(:=|: |$)", line, maxsplit=1)
+        if separator == ":=":
+            keys[name] = _ESCAPED.sub(lambda escape: "\n" if escape[1] == "n" else "\\", value)
+            continue
         name = name.lower().replace(" ", "")
         # a misspelt field is refused, as ITK does: "space directions" would be lost silently
-        if separator != ":=" and not _FIELDS.fullmatch(name):
+        if not _FIELDS.fullmatch(name):
             raise ValueError(f"field {line[:40]!r}")
         if separator == ": ":
             fields[name] = value.strip()
-    return fields, end.end() if end else len(head)
+    return fields, keys, end.end() if end else len(head)
 
 
-def _grid(fields: dict[str, str], sizes: tuple[int, ...]) -> tuple[tuple[int, ...], np.ndarray]:
-    """Sizes with the spatial axes first, and the affine."""
+def _grid(fields: dict[str, str], dimension: int) -> tuple[tuple[int, ...], np.ndarray]:
+    """Which axes are spatial, and the affine."""
     affine = np.eye(4)
     signs = np.array(_TO_LPS[fields.get("space", "lps").lower()])
     if "spacedirections" not in fields:
         spacing = [float(word) for word in fields.get("spacings", "1 1 1").split()][:3]
         affine[:3, :3] = np.diag(spacing)
-        return sizes, affine
+        return tuple(range(min(dimension, 3))), affine
     vectors = re.findall(r"none|\([^)]*\)", fields["spacedirections"])
-    if len(vectors) != len(sizes):
+    if len(vectors) != dimension:
         raise ValueError(f"space directions {fields['spacedirections']}")
-    spatial = [axis for axis, vector in enumerate(vectors) if vector != "none"]
-    if len(spatial) < 3:
-        return tuple(sizes[axis] for axis in spatial), affine  # the caller refuses a plane
-    others = [axis for axis in range(len(sizes)) if axis not in spatial]
     # ITK writes a fourth axis as a fourth spatial one, with 4-vectors
-    affine[:3, :3] = np.array([_parse(vectors[axis])[:3] for axis in spatial[:3]]).T * signs[:, None]
+    spatial = tuple(axis for axis, vector in enumerate(vectors) if vector != "none")[:3]
+    if len(spatial) < 3:
+        return spatial, affine
+    affine[:3, :3] = np.array([_parse(vectors[axis])[:3] for axis in spatial]).T * signs[:, None]
     affine[:3, 3] = np.array(_parse(fields.get("spaceorigin", "(0,0,0)"))[:3]) * signs
-    return tuple(sizes[axis] for axis in (*spatial, *others)), affine
+    return spatial, affine
 
 
 def _parse(vector: str) -> list[float]:
