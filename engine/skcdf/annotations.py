@@ -125,7 +125,8 @@ class ValueAnnotation:
         place = placement(image.geometry, target)
         if place is None or not place.covers(image.array.shape):
             raise SkcdfError(
-                f"{image.source}: the label map ({_size(image.geometry)}) is not on the scan's grid ({_size(target)}).",
+                f"{image.source}: the label map ({_size(image.geometry)}) is not on the scan's grid "
+                f"({_size(target)}).",
                 "Resample the label map onto the scan, with nearest neighbours.",
             )
         table = np.zeros(int(image.array.max()) + 1, np.min_scalar_type(max(values.values(), default=0)))

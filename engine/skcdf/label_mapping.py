@@ -337,7 +337,7 @@ def _shared_targets(mapped: Sequence[MappedLabel], merge: Sequence[str]) -> list
         if each.target is not None and each.target not in merge:
             sources.setdefault(each.target, []).append(each.source.name)
     return [
-        f'{" and ".join(names)} would all become {target}; if that is meant, add "{target}" to "merge" in the mapping file'
+        f"{' and '.join(names)} would all become {target}; if that is meant, add it to merge in the mapping file"
         for target, names in sources.items()
         if len(names) > 1
     ]

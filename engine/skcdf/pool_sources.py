@@ -92,8 +92,8 @@ def open_source(path: Path | str) -> Source:
     if not source.cases:
         raise SkcdfError(
             f"{root}: no scans were found.",
-            "Give a labelled pool, an nnU-Net raw dataset, an MSD task, a folder with images/ and labels/, or one with "
-            f"CASE.nii.gz beside CASE{ENDING} or CASE_label.nii.gz.",
+            "Give a labelled pool, an nnU-Net raw dataset, an MSD task, a folder with images/ and labels/, or one "
+            f"with CASE.nii.gz beside CASE{ENDING} or CASE_label.nii.gz.",
         )
     return source
 
@@ -162,7 +162,7 @@ def _cases(scans: dict[str, list[Path]], label_maps: dict[str, list[Path]]) -> t
                 "Rename or remove one of them.",
             )
     return tuple(
-        SourceCase(name, *scans.get(name, (None,)), tuple(label_maps.get(name, ())), name)
+        SourceCase(name, scans[name][0] if name in scans else None, tuple(label_maps.get(name, ())), name)
         for name in sorted(scans.keys() | label_maps.keys())
     )
 

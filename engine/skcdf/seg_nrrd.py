@@ -109,8 +109,8 @@ class Segmentation:
         if place is None:
             raise SkcdfError(
                 f"{self.source}: its voxels do not lie on those of the scan.",
-                "In Slicer, export the segmentation with the volume as reference, or set the volume as source geometry "
-                "in the Segment Editor and save again.",
+                "In Slicer, export the segmentation with the volume as reference, or set the volume as source "
+                "geometry in the Segment Editor and save again.",
             )
         pasted, outside = place.paste(array)
         if outside:
@@ -178,7 +178,7 @@ def read_segmentation(path: Path | str) -> Segmentation:
 
 
 def structure_of_tag(tag: str) -> tuple[Code | None, Code | None]:
-    """Code and modifier of a terminology tag: ``context~category~type~modifier~region…``, each ``scheme^code^name``."""
+    """Code and modifier of a terminology tag: ``context~category~code~modifier~…``, each ``scheme^value^meaning``."""
     fields = tag.split("~")
     code = _code(fields[2]) if len(fields) > 2 else None
     return code, _code(fields[3]) if code is not None and len(fields) > 3 else None
