@@ -39,12 +39,14 @@ class LabelSurvey:
     """The labels of all cases of a source.
 
     Attributes:
+        labels: all of them.
         mapping: what becomes of each.
         undecided: those that nobody has decided on, with the cases that have them.
         problems: contradictions that concern every case, in words.
         failed: why a case's labels cannot be read, by its name.
     """
 
+    labels: tuple[SourceLabel, ...]
     mapping: LabelMapping
     undecided: dict[SourceLabel, tuple[str, ...]]
     problems: tuple[str, ...]
@@ -98,7 +100,7 @@ class ImportReader:
             self._table = tuple(sorted(values, key=lambda label: label.value or 0))
         mapping = self._map(tuple(found))
         undecided = {label: tuple(found[label]) for label in mapping.unmapped}
-        return LabelSurvey(mapping, undecided, self._map(self._table).problems, failed)
+        return LabelSurvey(tuple(found), mapping, undecided, self._map(self._table).problems, failed)
 
     def image(self, case: SourceCase) -> Image:
         """The case's scan.

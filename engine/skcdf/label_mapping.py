@@ -229,7 +229,10 @@ def map_labels(
 
 
 def proposed_mapping_file(
-    labels: Sequence[SourceLabel], label_set: LabelSet, file: MappingFile | None = None
+    labels: Iterable[SourceLabel],
+    label_set: LabelSet,
+    file: MappingFile | None = None,
+    values_are_targets: bool = False,
 ) -> MappingFile:
     """A mapping file to edit: what is clear is written down, what is not is `UNDECIDED`.
 
@@ -238,7 +241,7 @@ def proposed_mapping_file(
     file = file or MappingFile()
     proposals: dict[str, set[str | None]] = {}
     for label in labels:
-        mapping = map_labels([label], label_set, file)
+        mapping = map_labels([label], label_set, file, values_are_targets)
         target = mapping.mapped[0].target if mapping.mapped else UNDECIDED
         proposals.setdefault(label.name, set()).add(target)
     decided = {name: targets.pop() for name, targets in proposals.items() if len(targets) == 1}

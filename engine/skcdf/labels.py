@@ -219,14 +219,14 @@ class LabelSet:
             SkcdfError: there is no name, or one is empty, reserved or there twice.
         """
         names = tuple(names)
-        known = [_known_labels().get(organ_words(each)) for each in names]
+        known = [known_labels().get(organ_words(each)) for each in names]
         values = {label.name: value for value, label in enumerate(known, 1) if label is not None}
         taken = {label.color for label in known if label is not None}
         labels: list[Label] = []
         for value, (each, label) in enumerate(zip(names, known, strict=True), 1):
             # Two spellings of one organ: the last one is it, the others are organs of their own.
             if label is None or values[label.name] != value:
-                labels.append(_local_label(value, each, _unlike(taken)))
+                labels.append(_local_label(value, each, color_unlike(taken)))
             else:
                 partner = values.get(_other_side(label.name)) if label.partner else None
                 labels.append(replace(label, value=value, name=each, partner=partner))
@@ -289,8 +289,8 @@ def _text(value: Any) -> str:
 
 
 @cache
-def _known_labels() -> dict[frozenset[str], Label]:
-    """The shipped labels by the words of their names."""
+def known_labels() -> dict[frozenset[str], Label]:
+    """The shipped labels by the words of their names: see `organ_words`."""
     sets = (LabelSet.load(name) for name in reversed(ANATOMICAL))
     return {organ_words(label.name): label for label_set in sets for label in label_set.labels}
 
@@ -306,7 +306,7 @@ def _local_label(value: int, name: str, color: Color) -> Label:
     return Label(value, name, name, code, color)
 
 
-def _unlike(taken: set[Color]) -> Color:
+def color_unlike(taken: set[Color]) -> Color:
     """The colour furthest from those taken; neither near black nor near white, which show badly on scans."""
     grid = np.array(list(itertools.product(range(40, 241, 20), repeat=3)))
     if not taken:

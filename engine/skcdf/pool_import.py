@@ -52,8 +52,8 @@ class ImportEntry:
     action: Action
     split: Split = "training"
     annotated: tuple[str, ...] = ()
-    volumes_ml: Mapping[str, float] | None = None
-    voxels: Mapping[str, int] | None = None
+    volumes_ml: Mapping[str, float] = field(default_factory=dict)
+    voxels: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     reason: str = ""
 
@@ -66,7 +66,8 @@ class ImportPlan:
         pool: where the cases go.
         source: where they come from.
         options: what the user said.
-        mapping: of all the source's labels.
+        labels: all the source's labels.
+        mapping: what becomes of them.
         reader: reads the cases again.
         entries: one for each case, labelled ones first; none while ``blockers`` stand.
         undecided: labels that nobody has decided on, with the cases that have them.
@@ -77,10 +78,11 @@ class ImportPlan:
     pool: LabelledPool
     source: Source
     options: ImportOptions
+    labels: tuple[SourceLabel, ...]
     mapping: LabelMapping
     reader: ImportReader = field(repr=False)
     entries: tuple[ImportEntry, ...] = ()
-    undecided: Mapping[SourceLabel, tuple[str, ...]] | None = None
+    undecided: Mapping[SourceLabel, tuple[str, ...]] = field(default_factory=dict)
     blockers: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -148,6 +150,7 @@ def plan_import(
         pool,
         source,
         options,
+        survey.labels,
         survey.mapping,
         reader,
         undecided=survey.undecided,
