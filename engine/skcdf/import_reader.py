@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .annotations import Annotation, read_annotation
+from .annotations import Annotation, LabelCount, read_annotation
 from .cases import Split
 from .errors import SkcdfError
 from .image import Image, read_image
@@ -98,9 +98,10 @@ class ImportReader:
         if self._table is None:  # label maps with bare values: what any of them has, all were asked for
             values = [label for label in found if label.value is not None]
             self._table = tuple(sorted(values, key=lambda label: label.value or 0))
-        mapping = self._map(tuple(found))
+        labels = tuple(sorted(found, key=lambda label: label.value or 0))
+        mapping = self._map(labels)
         undecided = {label: tuple(found[label]) for label in mapping.unmapped}
-        return LabelSurvey(tuple(found), mapping, undecided, self._map(self._table).problems, failed)
+        return LabelSurvey(labels, mapping, undecided, self._map(self._table).problems, failed)
 
     def image(self, case: SourceCase) -> Image:
         """The case's scan.
@@ -168,19 +169,29 @@ class ImportReader:
         file = self._options.file
         allowed = file.annotated_in.get(case.name, file.annotated)
         counts = {count.label: count for count in annotation.counts}
-        annotated, notes = set(), [f"{count.label} {count.note}" for count in annotation.counts if count.note]
+        notes = [f"{count.label} {count.note}" for count in annotation.counts if count.note]
+        annotated, dropped = set(), []
         for target in mapping.targets:
             own = [counts[each.source] for each in mapping.mapped if each.target == target]
             drawn = any(count.voxels for count in own)
             asked_for = (allowed is None or target in allowed) and (
                 case.annotated is None or all(count.label.name in case.annotated for count in own)
             )
-            absent = file.without_voxels == "absent" and any(count.started for count in own)
+            named = any(count.started and not count.label.is_bare for count in own)
+            absent = (
+                named if file.without_voxels is None else file.without_voxels == "absent" and _started(own)
+            )
             if asked_for and (drawn or absent):
                 annotated.add(target)
             elif drawn:
-                notes.append(f"{target} is left out: it does not count as annotated")
+                dropped.append(target)
+        if dropped:
+            notes.append(f"left out, since not said to be annotated: {', '.join(dropped)}")
         return tuple(name for name in self._label_set.names if name in annotated), tuple(notes)
 
     def _map(self, labels: Sequence[SourceLabel]) -> LabelMapping:
         return map_labels(labels, self._label_set, self._options.file, self._options.values_are_targets)
+
+
+def _started(counts: Sequence[LabelCount]) -> bool:
+    return any(count.started for count in counts)

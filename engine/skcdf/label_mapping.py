@@ -58,6 +58,11 @@ class SourceLabel:
     code: Code | None = None
     modifier: Code | None = None
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether it is a value without a name: nobody has said that it was looked for where it is not."""
+        return self.name == str(self.value)
+
     def __str__(self) -> str:
         return self.name
 
@@ -74,7 +79,8 @@ class MappingFile:
             as the source says, else as the pool decides.
         annotated: only these labels of the pool were annotated in the source; ``None``: all that its labels become.
         annotated_in: the same for single cases, by the case's name in the source.
-        without_voxels: whether a label that has no voxel in a case is ``absent`` there or ``unknown``.
+        without_voxels: whether a label that has no voxel in a case is ``absent`` there or ``unknown``. ``None``: absent
+            where the source has a name for it, unknown where it is a bare value.
     """
 
     labels: dict[str, str | None] = field(default_factory=dict)
@@ -83,7 +89,7 @@ class MappingFile:
     validation: tuple[str, ...] | None = None
     annotated: tuple[str, ...] | None = None
     annotated_in: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    without_voxels: Literal["absent", "unknown"] = "absent"
+    without_voxels: Literal["absent", "unknown"] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The content of the file."""
@@ -143,7 +149,7 @@ class _Plain:
     validation: tuple[str, ...] | None = None
     annotated: tuple[str, ...] | None = None
     annotated_in: dict[str, Any] = field(default_factory=dict)
-    without_voxels: Literal["absent", "unknown"] = "absent"
+    without_voxels: Literal["absent", "unknown"] | None = None
 
 
 def _text(path: str, value: Any, nothing: bool = False) -> str | None:
@@ -211,7 +217,7 @@ def map_labels(
         decision = file.decision(label)
         try:
             if decision is not None:
-                target, by = decision[0], "file"
+                target, by = _by_file(label, decision[0], label_set, file), "file"
             elif values_are_targets and label.value is not None:
                 target, by = _by_value(label, label_set), "value"
             else:
@@ -291,12 +297,18 @@ def _by_name(name: str, label_set: LabelSet) -> Label | None:
     return alike[0] if words and len(alike) == 1 else None
 
 
+def _by_file(label: SourceLabel, target: str | None, label_set: LabelSet, file: MappingFile) -> str | None:
+    """The user's decision; a name such as "Segment_1" means one organ in this case and another in the next."""
+    by_code = _by_code(label, label_set)
+    if by_code is None or target in (None, UNDECIDED, by_code.name, *file.merge):
+        return target
+    raise _ContradictionError(f"{label}: the mapping file says {target}, its code says {by_code.name}")
+
+
 def _by_value(label: SourceLabel, label_set: LabelSet) -> str:
     assert label.value is not None
     if not 1 <= label.value <= len(label_set.labels):
-        raise _ContradictionError(
-            f"value {label.value}: the pool's values go from 1 to {len(label_set.labels)}"
-        )
+        return UNDECIDED
     target = label_set.labels[label.value - 1]
     by_name = _by_name(label.name, label_set)
     if by_name is not None and by_name is not target:

@@ -320,9 +320,13 @@ def _blockers(
     if source.synthetic and not pool.synthetic:
         yield "The source's scans are phantoms, and the pool's are not. Import them into a pool of phantoms."
     yield from (f"{problem}." for problem in survey.problems)
-    for label, cases in survey.undecided.items():
-        where = f" ({len(cases)} cases, {cases[0]} first)" if cases else ""
-        yield f"Label {label}{where} is none that the pool surely has: name one, or null, in the mapping file."
+    if survey.undecided:
+        names = ", ".join(dict.fromkeys(label.name for label in survey.undecided))
+        first = next((cases[0] for cases in survey.undecided.values() if cases), "no case")
+        yield (
+            f"Which labels of the pool these are is not clear: {names} (seen in {first} first). Decide in a "
+            "mapping file."
+        )
     missing = [name for name in options.file.validation or () if name not in _case_names(source)]
     if missing:
         yield f"The mapping file lets {', '.join(missing)} validate, which the source does not have."

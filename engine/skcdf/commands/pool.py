@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SkcdfError
 from .pool_cases import add_case_actions
-from .pool_import import add_import_action
+from .pool_import import add_import_action, cases
 
 if TYPE_CHECKING:
     from ..case_record import CaseRecord
@@ -62,6 +62,9 @@ def _add_create(actions: Any) -> None:
         "NAME=SCHEME:CODE/SIDE",
     )
     create.add_argument("--modality", required=True, choices=("CT", "MR"))
+    create.add_argument(
+        "--synthetic", action="store_true", help="every scan will be a phantom; models trained on them say so"
+    )
 
 
 def _action(actions: Any, name: str, text: str, work: Any) -> argparse.ArgumentParser:
@@ -80,7 +83,7 @@ def _create(options: argparse.Namespace) -> int:
         label_set = organs_from_text(options.organs, options.pool.resolve().name)
     else:
         label_set = LabelSet.load(options.labels)
-    LabelledPool.create(options.pool, label_set, options.modality)
+    LabelledPool.create(options.pool, label_set, options.modality, synthetic=options.synthetic)
     print(f"{options.pool}: an empty pool for {options.modality} scans with {len(label_set.labels)} labels")
     _print_labels(label_set)
     return 0
@@ -148,7 +151,7 @@ def _list(options: argparse.Namespace) -> int:
     states = [record.state for record in records]
     validating = sum(record.split == "validation" and record.state == "labelled" for record in records)
     print(
-        f"{len(records)} cases: {states.count('labelled')} labelled, of which {validating} validate, "
+        f"{cases(len(records))}: {states.count('labelled')} labelled, of which {validating} validate, "
         f"{states.count('unlabelled')} unlabelled, {states.count('withdrawn')} withdrawn"
     )
     return 0
@@ -174,8 +177,8 @@ def _verify(options: argparse.Namespace) -> int:
         print(f"problem: {problem}")
     if report.problems:
         raise SkcdfError(
-            f"{options.pool}: {len(report.problems)} problems in {report.cases} cases.",
+            f"{options.pool}: {len(report.problems)} problems in {cases(report.cases)}.",
             "They are listed above.",
         )
-    print(f"{options.pool}: {report.cases} cases, all as they should be")
+    print(f"{options.pool}: {cases(report.cases)}, all as it should be")
     return 0

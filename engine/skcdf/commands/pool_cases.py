@@ -225,8 +225,8 @@ def _labels(options: argparse.Namespace, pool: LabelledPool, path: Path, image: 
     if survey.undecided:
         unknown = ", ".join(label.name for label in survey.undecided)
         raise SkcdfError(
-            f"{path}: {unknown} is none that the pool surely has.",
-            f"Rename it in Slicer (the pool has {', '.join(pool.label_set.names)}), or give a mapping file.",
+            f"{path}: which labels of the pool these are is not clear: {unknown}.",
+            f"Rename them ({', '.join(pool.label_set.names)}), or give a mapping file.",
         )
     labels = reader.labels(case, image)
     assert labels is not None

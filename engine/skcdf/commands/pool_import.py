@@ -74,7 +74,7 @@ def _import(options: argparse.Namespace) -> int:
     from ..pool_sources import open_source
 
     pool, source = LabelledPool.open(options.pool), open_source(options.source)
-    print(f"{options.source}: {source.kind} with {len(source.cases)} cases")
+    print(f"{options.source}: {source.kind} with {cases(len(source.cases))}")
     with cancel_on_interrupt() as cancel:
         plan = plan_import(pool, source, _options(options), ConsoleProgress(), cancel)
         _print_mapping(plan)
@@ -214,6 +214,11 @@ def _counts(entries: tuple[ImportEntry, ...]) -> str:
 
 def _code(entries: tuple[ImportEntry, ...]) -> int:
     return int(any(entry.action == "refuse" for entry in entries))
+
+
+def cases(number: int) -> str:
+    """``1 case``, ``2 cases``."""
+    return f"{number} case{'' if number == 1 else 's'}"
 
 
 def _listed(names: tuple[str, ...]) -> str:
