@@ -41,6 +41,12 @@ def add_import_action(actions: Any) -> None:
         help="only these labels were annotated; any other is unknown, not absent",
     )
     parser.add_argument(
+        "--without-voxels",
+        choices=("absent", "unknown"),
+        help="what a label without voxels is in a case (default: absent where the source names it, unknown where it "
+        "is a bare value)",
+    )
+    parser.add_argument(
         "--revise",
         action="store_true",
         help="where the pool has a scan with another label map, add the source's as its newest revision",
@@ -88,7 +94,7 @@ def _import(options: argparse.Namespace) -> int:
             for entry in plan.entries:
                 print_entry(entry, True)
                 print_organs(entry, pool.label_set.names)
-            print(f"dry run, nothing was written: {_counts(plan.entries)} would be the outcome")
+            print(f"dry run, nothing was written: {_counts(plan.entries, True)}")
             return _code(plan.entries)
         for entry in plan.of("there", "differs", "refuse"):
             print_entry(entry, False)
@@ -107,6 +113,8 @@ def _options(options: argparse.Namespace) -> ImportOptions:
     annotated = label_names(options.annotated)
     if annotated is not None:
         file = replace(file, annotated=annotated)
+    if options.without_voxels is not None:
+        file = replace(file, without_voxels=options.without_voxels)
     return ImportOptions(
         file, options.values_are_pool_values, options.revise, options.sides_are_right, options.split
     )
@@ -198,17 +206,16 @@ def _deed(entry: ImportEntry, planned: bool) -> str:
     return f"{be}added for {entry.split}, {len(entry.annotated)} labels annotated"
 
 
-def _counts(entries: tuple[ImportEntry, ...]) -> str:
+def _counts(entries: tuple[ImportEntry, ...], planned: bool = False) -> str:
     actions = [entry.action for entry in entries]
-    words = (
-        ("add", "added"),
-        ("revise", "revised"),
-        ("there", "there already"),
-        ("differs", "left as they are"),
-    )
-    parts = [f"{actions.count(action)} {word}" for action, word in words if action in actions]
-    if "refuse" in actions:
-        parts.append(f"{actions.count('refuse')} refused")
+    words = {
+        "add": "to add" if planned else "added",
+        "revise": "to revise" if planned else "revised",
+        "there": "there already",
+        "differs": "with another label map",
+        "refuse": "refused",
+    }
+    parts = [f"{actions.count(action)} {word}" for action, word in words.items() if action in actions]
     return ", ".join(parts) or "no cases"
 
 
