@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .annotations import Annotation, LabelCount, read_annotation
+from .annotations import Annotation, read_annotation
 from .cases import Split
 from .errors import SkcdfError
 from .image import Image, read_image
@@ -177,9 +177,10 @@ class ImportReader:
             asked_for = (allowed is None or target in allowed) and (
                 case.annotated is None or all(count.label.name in case.annotated for count in own)
             )
-            named = any(count.started and not count.label.is_bare for count in own)
+            started = [count.label for count in own if count.started]
+            claimed = allowed is not None or not all(label.is_bare for label in started)
             absent = (
-                named if file.without_voxels is None else file.without_voxels == "absent" and _started(own)
+                bool(started) and file.without_voxels != "unknown" and (claimed or bool(file.without_voxels))
             )
             if asked_for and (drawn or absent):
                 annotated.add(target)
@@ -191,7 +192,3 @@ class ImportReader:
 
     def _map(self, labels: Sequence[SourceLabel]) -> LabelMapping:
         return map_labels(labels, self._label_set, self._options.file, self._options.values_are_targets)
-
-
-def _started(counts: Sequence[LabelCount]) -> bool:
-    return any(count.started for count in counts)

@@ -79,8 +79,8 @@ class MappingFile:
             as the source says, else as the pool decides.
         annotated: only these labels of the pool were annotated in the source; ``None``: all that its labels become.
         annotated_in: the same for single cases, by the case's name in the source.
-        without_voxels: whether a label without voxels is ``absent`` in a case or ``unknown``; ``None``: absent where the
-            source has a name for it, unknown where it is a bare value.
+        without_voxels: whether a label without voxels is ``absent`` in a case or ``unknown``; ``None``: absent where
+            the source has a name for it, unknown where it is a bare value.
     """
 
     labels: dict[str, str | None] = field(default_factory=dict)

@@ -68,7 +68,9 @@ def _add_create(actions: Any) -> None:
 
 
 def _action(actions: Any, name: str, text: str, work: Any) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text.capitalize() + ".")
+    parser: argparse.ArgumentParser = actions.add_parser(
+        name, help=text, description=f"{text[0].upper()}{text[1:]}."
+    )
     parser.add_argument("pool", type=Path, metavar="POOL", help="the pool's folder")
     parser.set_defaults(work=work)
     return parser

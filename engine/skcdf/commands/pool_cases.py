@@ -32,7 +32,7 @@ def add_case_actions(actions: Any) -> None:
         "--name", help="the case's name in the pool (default: that of the file); no patient's name"
     )
     add.add_argument("--subject", help="whose scan it is; only its salted hash is stored (default: the name)")
-    add_side_and_split(add, "the case (default: as the pool decides)")
+    add_side_and_split(add, "the case")
     _add_labelling(add, "those that are drawn")
 
     bare = _action(actions, "add-unlabelled", "add scans without label map, to train on", _add_unlabelled)
@@ -58,7 +58,9 @@ def add_case_actions(actions: Any) -> None:
 
 
 def _action(actions: Any, name: str, text: str, work: Any) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text.capitalize() + ".")
+    parser: argparse.ArgumentParser = actions.add_parser(
+        name, help=text, description=f"{text[0].upper()}{text[1:]}."
+    )
     parser.add_argument("pool", type=Path, metavar="POOL", help="the pool's folder")
     parser.set_defaults(work=work)
     return parser

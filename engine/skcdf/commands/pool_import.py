@@ -20,11 +20,11 @@ _LABELS_NAMED = 8
 
 def add_import_action(actions: Any) -> None:
     """Adds ``import`` to the actions of ``pool``."""
-    parser = actions.add_parser("import", help=_TEXT, description=_TEXT.capitalize() + ".")
+    parser = actions.add_parser("import", help=_TEXT, description=f"{_TEXT[0].upper()}{_TEXT[1:]}.")
     parser.add_argument("pool", type=Path, metavar="POOL", help="the pool's folder")
     parser.add_argument("source", type=Path, metavar="SOURCE", help="the folder with the annotations")
     parser.add_argument(
-        "--mapping", type=Path, help="mapping file: which label becomes which, who validates, …"
+        "--mapping", type=Path, help="mapping file: which label becomes which, who validates and so on"
     )
     parser.add_argument(
         "--write-mapping", type=Path, metavar="FILE", help="write a mapping file to edit, and import nothing"
@@ -63,9 +63,9 @@ def add_side_and_split(parser: argparse.ArgumentParser, whose: str) -> None:
         help="a right organ to the left of its left partner is what was meant",
     )
     split = parser.add_mutually_exclusive_group()
-    for name, text in (("training", "train on"), ("validation", "validate with, never train on")):
+    for name, text in (("training", "to train on"), ("validation", "to validate with, never to train on")):
         split.add_argument(
-            f"--{name}", dest="split", action="store_const", const=name, help=f"{text} {whose}"
+            f"--{name}", dest="split", action="store_const", const=name, help=f"{whose}: {text}"
         )
 
 
