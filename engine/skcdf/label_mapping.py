@@ -216,6 +216,7 @@ def map_labels(
     for label in labels:
         decision = file.decision(label)
         try:
+            _check_sides(label, None, label_set)
             if decision is not None:
                 target, by = _by_file(label, decision[0], label_set, file), "file"
             elif values_are_targets and label.value is not None:

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ _RESERVED = {"background", "ignore"}
 Color = tuple[int, int, int]
 
 
+@lru_cache(4096)
 def words_of(name: str) -> tuple[str, ...]:
     """The words of a name in lower case: those of ``RightKidney_2`` are ``right``, ``kidney``, ``2``."""
     runs = re.findall(r"[^\W\d_]+|\d+", unicodedata.normalize("NFKC", name))
@@ -47,6 +48,7 @@ def words_of(name: str) -> tuple[str, ...]:
     )
 
 
+@lru_cache(4096)
 def organ_words(name: str) -> frozenset[str]:
     """What identifies an organ in a name, whatever the word order, capitals, plural and usual spelling."""
     words = (word.rstrip("s") for word in words_of(name))
