@@ -312,12 +312,12 @@ def _blockers(
 ) -> Iterator[str]:
     if pool.root.resolve() == source.root.resolve():
         yield "A pool cannot be imported into itself."
-    if source.modality not in (None, pool.modality):
+    if source.modality not in (None, pool.description.modality):
         yield (
-            f"The source says that its scans are {source.modality}, and the pool is for {pool.modality}. "
+            f"The source says that its scans are {source.modality}, and the pool is for {pool.description.modality}. "
             "Import them into another pool, or correct the source's description."
         )
-    if source.synthetic and not pool.synthetic:
+    if source.synthetic and not pool.description.synthetic:
         yield "The source's scans are phantoms, and the pool's are not. Import them into a pool of phantoms."
     yield from (f"{problem}." for problem in survey.problems)
     if survey.undecided:
@@ -337,7 +337,7 @@ def _warnings(pool: LabelledPool, source: Source, options: ImportOptions) -> Ite
     strange = [name for name in (*file.subjects, *file.annotated_in) if name not in names]
     if strange:
         yield f"the mapping file speaks of cases that the source does not have: {', '.join(strange[:5])}"
-    if pool.synthetic and not source.synthetic:
+    if pool.description.synthetic and not source.synthetic:
         yield "the pool is for phantoms, and its models are called synthetic; are the source's scans phantoms?"
 
 
