@@ -173,9 +173,10 @@ class TestMappingFile:
         assert proposed.labels == {"Kidney_R": UNDECIDED, "LIVER": "liver", "Spleen": UNDECIDED}
         assert map_labels(labels[:1], LABELS, proposed).unmapped
 
-    def test_that_is_proposed_leaves_names_that_mean_several_organs_to_their_codes(self):
-        labels = [SourceLabel("Segment_1", None, LIVER), SourceLabel("Segment_1", None, KIDNEY, LEFT)]
-        assert proposed_mapping_file(labels, LABELS).labels == {}
+    def test_that_is_proposed_leaves_names_that_say_nothing_to_their_codes(self):
+        labels = [SourceLabel("Segment_1", None, KIDNEY, LEFT), SourceLabel("Liver", None, LIVER)]
+        assert proposed_mapping_file(labels, LABELS).labels == {"Liver": "liver"}
+        assert proposed_mapping_file([SourceLabel("Leber", 1, LIVER)], LABELS).labels == {"Leber": "liver"}
 
     def test_comes_back_as_it_was_saved(self, tmp_path):
         file = MappingFile(

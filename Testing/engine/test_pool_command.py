@@ -105,7 +105,7 @@ class TestImport:
         mapping = tmp_path / "m.json"
         assert run("import", pool, source, "--write-mapping", mapping)[0] == 0
         content = json.loads(mapping.read_text("utf-8"))
-        assert content["labels"] == {"Leber": "liver", "Segment_2": "left_kidney", "Tumour": "?"}
+        assert content["labels"] == {"Tumour": "?"}  # the others have codes, case by case
         code, _, err = run("import", pool, source, "--mapping", mapping)
         assert code == 1 and "Tumour" in err
         content["labels"]["Tumour"] = None

@@ -41,7 +41,7 @@ class LabelSurvey:
     Attributes:
         labels: all of them.
         mapping: what becomes of each.
-        undecided: those that nobody has decided on, with the cases that have them.
+        undecided: those that nobody has decided on, with the cases in which they have voxels.
         problems: contradictions that concern every case, in words.
         failed: why a case's labels cannot be read, by its name.
     """
@@ -91,7 +91,7 @@ class ImportReader:
                 cancel.raise_if_cancelled()
             try:
                 for count in read_annotation(case.labels[0], self._table).counts:
-                    found.setdefault(count.label, []).append(case.name)
+                    found.setdefault(count.label, []).extend([case.name] if count.voxels else [])
             except SkcdfError as error:
                 failed[case.name] = str(error)
             progress(Progress("read labels", index + 1, len(labelled), case.name))

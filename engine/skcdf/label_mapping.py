@@ -243,15 +243,22 @@ def proposed_mapping_file(
 ) -> MappingFile:
     """A mapping file to edit: what is clear is written down, what is not is `UNDECIDED`.
 
-    A name that means different organs in different cases stays out: each case's code tells which.
+    What only a segment's code says stays out: another case's segment of that name may be another organ.
     """
     file = file or MappingFile()
     proposals: dict[str, set[str | None]] = {}
+    only_coded = set()
     for label in labels:
         mapping = map_labels([label], label_set, file, values_are_targets)
-        target = mapping.mapped[0].target if mapping.mapped else UNDECIDED
-        proposals.setdefault(label.name, set()).add(target)
-    decided = {name: targets.pop() for name, targets in proposals.items() if len(targets) == 1}
+        proposals.setdefault(label.name, set()).add(mapping.mapped[0].target if mapping.mapped else UNDECIDED)
+        by_code = bool(mapping.mapped) and mapping.mapped[0].by == "code"
+        if by_code and label.value is None and _by_name(label.name, label_set) is None:
+            only_coded.add(label.name)
+    decided = {
+        name: targets.pop()
+        for name, targets in proposals.items()
+        if len(targets) == 1 and name not in only_coded
+    }
     return MappingFile(**{**vars(file), "labels": {**file.labels, **decided}})
 
 

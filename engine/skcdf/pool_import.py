@@ -70,7 +70,7 @@ class ImportPlan:
         mapping: what becomes of them.
         reader: reads the cases again.
         entries: one for each case, labelled ones first; none while ``blockers`` stand.
-        undecided: labels that nobody has decided on, with the cases that have them.
+        undecided: labels that nobody has decided on, with the cases in which they have voxels.
         blockers: what must be mended before anything is imported, in words.
         warnings: what concerns no single case.
     """
@@ -322,11 +322,8 @@ def _blockers(
     yield from (f"{problem}." for problem in survey.problems)
     if survey.undecided:
         names = ", ".join(dict.fromkeys(label.name for label in survey.undecided))
-        first = next((cases[0] for cases in survey.undecided.values() if cases), "no case")
-        yield (
-            f"Which labels of the pool these are is not clear: {names} (seen in {first} first). Decide in a "
-            "mapping file."
-        )
+        first = next((f" (first seen in {cases[0]})" for cases in survey.undecided.values() if cases), "")
+        yield f"Which labels of the pool these are is not clear: {names}{first}. Decide in a mapping file."
     missing = [name for name in options.file.validation or () if name not in _case_names(source)]
     if missing:
         yield f"The mapping file lets {', '.join(missing)} validate, which the source does not have."
