@@ -336,6 +336,19 @@ class TestRefusedCases:
         (entry,) = plan_import(pool, open_source(folder)).entries
         assert "liver and spleen in 18 voxels" in entry.reason
 
+    def test_segments_of_one_name_unless_the_mapping_file_merges_them(self, pool, folder):
+        write_image(folder / "a.nrrd", scan(1))
+        write_seg_nrrd(
+            folder / "a.seg.nrrd",
+            organs(liver=1, spleen=2),
+            GRID,
+            (FileSegment("liver", 1), FileSegment("liver", 2)),
+        )
+        (entry,) = plan_import(pool, open_source(folder)).entries
+        assert "liver and liver would all become liver" in entry.reason
+        plan_import(pool, open_source(folder), ImportOptions(MappingFile(merge=("liver",)))).run()
+        np.testing.assert_array_equal(stored(pool, "a"), organs(liver=4, spleen=4))
+
     def test_segments_whose_name_and_code_contradict_each_other(self, pool, folder):
         for seed, name in enumerate("ab"):
             write_image(folder / f"{name}.nrrd", scan(seed))

@@ -69,16 +69,11 @@ class SegmentAnnotation:
 
     def __init__(self, segmentation: Segmentation) -> None:
         self._segmentation = segmentation
-        self._ids: dict[SourceLabel, str] = {}
+        self._ids: dict[SourceLabel, list[str]] = {}  # two lesions may have one name
         self._counts = []
         for segment in segmentation.segments:
             label = SourceLabel(segment.name, None, segment.code, segment.modifier)
-            if label in self._ids:
-                raise SkcdfError(
-                    f"{segmentation.source}: two segments are called {segment.name}.",
-                    "Join them in the Segment Editor (Logical operators, Add), or rename one.",
-                )
-            self._ids[label] = segment.id
+            self._ids.setdefault(label, []).append(segment.id)
             started = segment.voxels > 0 or segment.status != NOT_STARTED
             note = "is flagged for review" if segment.status == FLAGGED else ""
             note = note if started else "is empty and was not started: unknown"
@@ -91,9 +86,8 @@ class SegmentAnnotation:
 
     def label_map(self, values: Mapping[SourceLabel, int], target: Geometry) -> Image:
         """See `Segmentation.label_map`."""
-        return self._segmentation.label_map(
-            {self._ids[label]: value for label, value in values.items()}, target
-        )
+        by_id = {each: value for label, value in values.items() for each in self._ids[label]}
+        return self._segmentation.label_map(by_id, target)
 
 
 class ValueAnnotation:

@@ -168,11 +168,11 @@ class ImportReader:
         """Names of the pool's labels that count as annotated in a case, in the pool's order, and notes."""
         file = self._options.file
         allowed = file.annotated_in.get(case.name, file.annotated)
-        counts = {count.label: count for count in annotation.counts}
+        targets = {each.source: each.target for each in mapping.mapped}
         notes = [f"{count.label} {count.note}" for count in annotation.counts if count.note]
         annotated, dropped = set(), []
         for target in mapping.targets:
-            own = [counts[each.source] for each in mapping.mapped if each.target == target]
+            own = [count for count in annotation.counts if targets.get(count.label) == target]
             drawn = any(count.voxels for count in own)
             asked_for = (allowed is None or target in allowed) and (
                 case.annotated is None or all(count.label.name in case.annotated for count in own)
