@@ -36,19 +36,25 @@ class EventStream:
         """
         line = json.dumps({"event": event, **content}, ensure_ascii=False, allow_nan=False) + "\n"
         with self._lock:
-            self._stream.write(line.encode("utf-8"))
+            # Half a surrogate pair, as in a file name that is no UTF-8, becomes the JSON escape that it is.
+            self._stream.write(line.encode("utf-8", "backslashreplace"))
             self._stream.flush()
 
 
 def take_standard_output() -> EventStream:
-    """Keeps the real standard output for events alone: from now on, what any library prints goes to stderr.
+    """Keeps the real standard output for events alone: from now on, what any library prints goes to stderr."""
+    return EventStream(real_standard_output())
+
+
+def real_standard_output() -> BinaryIO:
+    """The standard output as this process got it; what is printed from now on goes to stderr.
 
     It works on the descriptor, so that C++ libraries cannot break a line, either.
     """
     sys.stdout.flush()
     stream = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    return EventStream(stream)
+    return stream
 
 
 class ProgressEvents:

@@ -1,0 +1,235 @@
+"""What a worker can be asked (`docs/worker.md`): one frozen dataclass a request, and the reading of a line.
+
+Needs no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NoReturn
+
+from .errors import SkcdfError
+from .model_parts import require
+from .records import record_from_plain
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+LARGEST_ID = 2**53
+"""Beyond it some JSON readers round."""
+MOST_PLACES = 1000
+_LONGEST_MESSAGE = 300
+
+
+class RequestError(SkcdfError):
+    """A message that is no request.
+
+    Args:
+        message, hint: see `SkcdfError`.
+        id: the message's id, where it has one that can be used.
+    """
+
+    def __init__(self, message: str, hint: str, id: int | None = None) -> None:  # noqa: A002 (the field's name)
+        super().__init__(textwrap.shorten(message, _LONGEST_MESSAGE), hint)
+        self.id = id
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (RequestError, (self.message, self.hint, self.id))
+
+
+@dataclass(frozen=True)
+class Request:
+    """What all requests but ``cancel`` have.
+
+    Attributes:
+        id: number by which its answers are known; not that of a request still waiting or running.
+    """
+
+    name: ClassVar[str]
+    id: int
+
+    def __post_init__(self) -> None:
+        require(0 <= self.id <= LARGEST_ID, "id", f"must be between 0 and 2^53, is {self.id}")
+
+
+@dataclass(frozen=True)
+class Segment(Request):
+    """Segment a scan.
+
+    Attributes:
+        image: file or DICOM folder.
+        output: label map to write.
+        model: folder or name; empty: the one that ships with the program.
+        store: folder of a model store in which ``model`` is looked for: ``line`` or ``line@v3``.
+        places: how many places that the model is least sure of are wanted.
+        device: where to compute; ``auto``: the device of the worker's ``hello``.
+    """
+
+    name: ClassVar[str] = "segment"
+    image: str
+    output: str
+    model: str = ""
+    store: str = ""
+    places: int = 10
+    device: DeviceName = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_texts(self, "image", "output")
+        require(0 <= self.places <= MOST_PLACES, "places", f"must be between 0 and {MOST_PLACES}")
+
+
+@dataclass(frozen=True)
+class Rank(Request):
+    """Order cases of a pool by how much the model would learn from them.
+
+    Attributes:
+        pool: the pool's folder.
+        cases: names; empty: all unlabelled ones.
+        model, store, device: see `Segment`.
+        cache: folder in which figures of scans are kept; empty: none are.
+    """
+
+    name: ClassVar[str] = "rank"
+    pool: str
+    cases: tuple[str, ...] = ()
+    model: str = ""
+    store: str = ""
+    cache: str = ""
+    device: DeviceName = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_texts(self, "pool")
+
+
+@dataclass(frozen=True)
+class Evaluate(Request):
+    """Compare a label map with a reference, organ by organ.
+
+    Attributes:
+        prediction, reference: label maps on one grid.
+        labels: name or ``.json`` file of the label set; a pool's is its ``label_set.json``.
+        annotated: organs that the reference knows; ``None``: all.
+        tolerance_mm: of the normalized surface Dice.
+    """
+
+    name: ClassVar[str] = "evaluate"
+    prediction: str
+    reference: str
+    labels: str
+    annotated: tuple[str, ...] | None = None
+    tolerance_mm: float = 3.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_texts(self, "prediction", "reference", "labels")
+        require(self.tolerance_mm >= 0, "tolerance_mm", "must not be negative")
+
+
+@dataclass(frozen=True)
+class Compare(Request):
+    """Compare two models on a pool's validation cases, organ by organ.
+
+    Attributes:
+        pool: the pool's folder.
+        after: the newer model; folder or name, in ``store`` where that is given.
+        before: the older one; empty: there is none.
+        store, cache, device: see `Rank`.
+    """
+
+    name: ClassVar[str] = "compare"
+    pool: str
+    after: str
+    before: str = ""
+    store: str = ""
+    cache: str = ""
+    device: DeviceName = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_texts(self, "pool", "after")
+
+
+@dataclass(frozen=True)
+class Release(Request):
+    """Let go of the model and of GPU memory, before a training for example."""
+
+    name: ClassVar[str] = "release"
+
+
+@dataclass(frozen=True)
+class Ping(Request):
+    """Say what the worker is doing; answered at once."""
+
+    name: ClassVar[str] = "ping"
+
+
+@dataclass(frozen=True)
+class Shutdown(Request):
+    """Cancel everything and end."""
+
+    name: ClassVar[str] = "shutdown"
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Cancel a request.
+
+    Attributes:
+        id: of the request that shall end; ``None``: the one that runs.
+    """
+
+    name: ClassVar[str] = "cancel"
+    id: int | None = None
+
+
+Message = Request | Cancel
+_KINDS: tuple[type[Message], ...] = (Segment, Rank, Evaluate, Compare, Release, Ping, Shutdown, Cancel)
+REQUESTS = {kind.name: kind for kind in _KINDS}
+
+
+def parse_message(line: bytes) -> Message:
+    """Reads one line.
+
+    Raises:
+        RequestError: it is no request.
+    """
+    identity: int | None = None
+    try:
+        content = json.loads(line.decode("utf-8"), parse_constant=_refuse)
+        if not isinstance(content, dict):
+            raise RequestError("The message is no JSON object.", 'Send {"id": 1, "request": "ping"}.')
+        identity = _identity(content)
+        name = content.pop("request", None)
+        kind = REQUESTS.get(name) if isinstance(name, str) else None
+        if kind is None:
+            known = f"Requests are {', '.join(REQUESTS)}."
+            raise RequestError(f"There is no request {name!r}.", known, identity)
+        return record_from_plain(kind, content, "request")
+    except RequestError:
+        raise
+    except SkcdfError as error:  # its field is wrong
+        raise RequestError(error.message, "See docs/worker.md.", identity) from error
+    except RecursionError as error:
+        raise RequestError("The message is nested too deeply.", "Send a flat object.", identity) from error
+    except ValueError as error:
+        raise RequestError(
+            f"The message is not JSON in UTF-8 ({error}).", "Send one object a line."
+        ) from error
+
+
+def _identity(content: dict[str, Any]) -> int | None:
+    value = content.get("id")
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_ID:
+        return value
+    return None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number")
+
+
+def _require_texts(request: Request, *names: str) -> None:
+    for name in names:
+        require(bool(getattr(request, name)), name, "must not be empty")
