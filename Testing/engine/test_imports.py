@@ -56,8 +56,19 @@ LAYERS = (
     {TOPMOST, "cli", "worker", "__main__"},
 )
 WITHOUT_TORCH = (
-    *("image", "labels", "phantom", "pool", "models", "datasets", "check", "report"),
-    *("model_store", "comparison"),
+    *(
+        "image",
+        "labels",
+        "phantom",
+        "pool",
+        "models",
+        "datasets",
+        "check",
+        "report",
+        "model_store",
+        "comparison",
+        "worker_client",
+    ),
 )
 BLOCKED_BY_ALL = ("slicer", "qt", "ctk", "vtk")
 

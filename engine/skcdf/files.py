@@ -352,7 +352,9 @@ def _parents() -> Iterator[tuple[int, int]]:
                     int(stat.read_text(errors="replace").rpartition(")")[2].split()[1]),
                 )
         return
-    listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=False)
-    for line in listing.stdout.splitlines():
-        child, parent = line.split()
-        yield int(child), int(parent)
+    with contextlib.suppress(OSError):  # there is no ps
+        command = ["ps", "-A", "-o", "pid=,ppid="]
+        listing = subprocess.run(command, capture_output=True, text=True, check=False)
+        for line in listing.stdout.splitlines():
+            child, parent = line.split()
+            yield int(child), int(parent)

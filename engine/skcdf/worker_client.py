@@ -101,6 +101,14 @@ class WorkerClient:
                 self._child.send(id=self._count, **asked.content)
             return self._count
 
+    def send_line(self, line: bytes) -> None:
+        """Sends any line to the worker, for its tests; what comes back belongs to `general_events`.
+
+        Raises:
+            SkcdfError: the worker has ended.
+        """
+        self._child.send_line(line)
+
     def events(self, request: int, timeout_s: float | None = None) -> Iterator[Event]:
         """Yields the events of a request as they come, the last one included.
 

@@ -1,0 +1,157 @@
+"""The worker's parts without a process: lines, the greeting, idle time, threads."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skcdf.events import EventStream
+from skcdf.geometry import Geometry
+from skcdf.image import Image, write_image
+from skcdf.networks.vnet import VNet
+from skcdf.preprocessing import Intensity, PreprocessingPlan
+from skcdf.worker import GreetingFirst, Worker
+from skcdf.worker_input import lines
+from skcdf.worker_jobs import Jobs, use_all_cores_but_one
+
+LIMIT = 8
+
+
+def pieces(content: bytes, sizes: list[int]) -> Callable[[], bytes]:
+    """Reads ``content`` in blocks of these sizes, the rest as one."""
+    stream, left = io.BytesIO(content), iter(sizes)
+    return lambda: stream.read(next(left, -1))
+
+
+class TestLines:
+    @given(
+        content=st.lists(st.binary(max_size=2 * LIMIT).map(lambda line: line.replace(b"\n", b" "))),
+        sizes=st.lists(st.integers(1, 2 * LIMIT)),
+    )
+    def test_they_are_the_same_whatever_the_blocks(self, content, sizes):
+        found = list(lines(pieces(b"".join(line + b"\n" for line in content), sizes), LIMIT))
+        assert found == [line if len(line) <= LIMIT else None for line in content]
+
+    def test_what_follows_the_last_line_end_is_no_line(self):
+        assert list(lines(pieces(b"whole\ntorn", []), LIMIT)) == [b"whole"]
+
+    def test_a_line_without_end_is_not_kept(self):
+        blocks = iter([b"x" * (1 << 20)] * 64)
+        reader = lines(lambda: next(blocks, b""), 1 << 10)
+        assert list(reader) == []
+
+
+class Recorder(io.BytesIO):
+    """Keeps the events that are sent."""
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.getvalue().splitlines()]
+
+
+class TestGreeting:
+    def test_what_is_said_before_comes_after_it_in_order(self):
+        stream = Recorder()
+        events = GreetingFirst(stream, on_deaf=pytest.fail)
+        events.send("accepted", id=1)
+        events.send("accepted", id=2)
+        assert stream.events == []
+        events.greet(pid=3)
+        events.send("result", id=1)
+        found = [(event["event"], event.get("id")) for event in stream.events]
+        assert found == [("hello", None), ("accepted", 1), ("accepted", 2), ("result", 1)]
+
+    def test_a_parent_that_does_not_listen_any_more_ends_it(self):
+        class Gone(io.BytesIO):
+            def write(self, _content):
+                raise BrokenPipeError
+
+        events = GreetingFirst(Gone(), on_deaf=lambda: (_ for _ in ()).throw(SystemExit(1)))
+        with pytest.raises(SystemExit):
+            events.greet(pid=3)
+
+
+@pytest.fixture
+def jobs() -> Jobs:
+    return Jobs("cpu", "fp32")
+
+
+@pytest.fixture
+def request_line(save_model, label_set, tmp_path) -> bytes:
+    """A request to segment a scan of one window."""
+    plan = PreprocessingPlan(Intensity("window", -200, 400, 0, 100), spacing=(2.0, 2.0, 2.0))
+    arguments = {"channels": 1, "classes": 4, "filters": 2, "dropout": 0.0}
+    model = save_model(VNet(**arguments), "vnet", arguments, plan, label_set)
+    scan = np.random.default_rng(0).normal(0, 100, (32, 32, 32)).astype(np.int16)
+    write_image(tmp_path / "scan.nrrd", Image(scan, Geometry((32, 32, 32), (2.0, 2.0, 2.0))))
+    paths = {"image": tmp_path / "scan.nrrd", "output": tmp_path / "labels.nrrd", "model": model.folder}
+    fields = {name: str(path) for name, path in paths.items()}
+    return json.dumps({"id": 1, "request": "segment", **fields}).encode()
+
+
+def work(jobs: Jobs, messages: list[bytes], until: str, idle_s: float = 600.0) -> list[dict[str, Any]]:
+    """Runs a worker in this process until an event of a kind was sent, then shuts it down."""
+    stream = Recorder()
+    worker = Worker(EventStream(stream), idle_s)
+    thread = threading.Thread(target=worker.work, args=(jobs,))
+    thread.start()
+    worker.listen(messages)
+    deadline = time.monotonic() + 60
+    while until not in [event["event"] for event in stream.events] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    found = stream.events
+    worker.listen([b'{"id": 1000, "request": "shutdown"}'])
+    thread.join(60)
+    assert not thread.is_alive()
+    return found
+
+
+def test_a_model_is_let_go_after_an_idle_time(jobs, request_line):
+    events = work(jobs, [request_line], "released", idle_s=0.05)
+    assert [event["event"] for event in events if event["event"] != "progress"][-2:] == ["result", "released"]
+    assert events[-1]["reason"] == "idle"
+    assert jobs.warm is None
+
+
+def test_without_idle_time_the_model_stays(jobs, request_line):
+    work(jobs, [request_line], "result")
+    assert jobs.warm == "toy 1"
+
+
+def test_release_lets_the_model_go(jobs, request_line):
+    work(jobs, [request_line], "result")
+    (_, result) = work(jobs, [b'{"id": 2, "request": "release"}'], "result")
+    assert result == {"event": "result", "id": 2, "request": "release", "freed": True}
+    assert jobs.warm is None
+
+
+def test_little_memory_is_said_in_a_sentence(jobs, request_line, monkeypatch):
+    def short(_path: Path) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("skcdf.worker_jobs.read_image", short)
+    assert work(jobs, [request_line], "error")[-1]["message"] == "There is too little memory."
+
+
+@pytest.mark.parametrize(("taken", "left"), [(8, 7), (2, 1), (1, 1)])
+def test_one_core_is_left_free(taken, left, monkeypatch, device):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    torch.set_num_threads(taken)
+    assert use_all_cores_but_one() == left == torch.get_num_threads()
+
+
+def test_who_has_set_the_number_of_threads_gets_it(monkeypatch, device):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    torch.set_num_threads(3)
+    assert use_all_cores_but_one() == 3
