@@ -64,9 +64,8 @@ def test_a_program_that_is_not_there_is_an_error(tmp_path):
         EventChild([str(tmp_path / "PythonSlicer")])
 
 
-def test_closing_it_ends_what_does_not_listen_even_behind_a_launcher(monkeypatch):
-    monkeypatch.setattr("skcdf.event_child.END_PATIENCE_S", 0.2)
-    process = EventChild([sys.executable, "-c", LAUNCHER, DEAF])
+def test_closing_it_ends_what_does_not_listen_even_behind_a_launcher():
+    process = EventChild([sys.executable, "-c", LAUNCHER, DEAF], patience_s=0.2)
     hello = next(process.events())
     launched = psutil.Process(hello["pid"])
     assert launched.ppid() != psutil.Process().pid

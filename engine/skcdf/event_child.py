@@ -2,7 +2,8 @@
 
 The worker is one such child, and ``python -m skcdf finetune … --progress json`` another:
 
-    with EventChild([sys.executable, "-m", "skcdf", "finetune", …, "--progress", "json"]) as child:
+    command = [sys.executable, "-m", "skcdf", "finetune", …, "--progress", "json"]
+    with EventChild(command, patience_s=15) as child:
         for event in child.events():
             print(event)
 """
@@ -32,12 +33,19 @@ class EventChild:
     Args:
         command: program and arguments.
         environment: of the child; ``None``: this process's own.
+        patience_s: what `close` waits for its end before it kills; a training needs 15 s for a checkpoint.
 
     Raises:
         SkcdfError: there is no such program.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        patience_s: float = END_PATIENCE_S,
+    ) -> None:
+        self._patience_s = patience_s
         try:
             self._process = subprocess.Popen(
                 list(command),
@@ -128,7 +136,7 @@ class EventChild:
     def close(self) -> None:
         """Closes its input, and kills it where that is not enough; afterwards nothing of it is open."""
         self.close_input()
-        if self.wait(END_PATIENCE_S) is None:
+        if self.wait(self._patience_s) is None:
             self.kill()
         self._listener.join(END_PATIENCE_S)
         for stream in (self._process.stdout, self._process.stderr):
