@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import os
 import subprocess
@@ -21,7 +22,8 @@ from hypothesis import strategies as st
 from skcdf.cli import main
 from skcdf.errors import Cancelled, SkcdfError
 from skcdf.geometry import Geometry
-from skcdf.image import Image, read_label_map, write_image, write_label_map
+from skcdf.image import Image, read_image, read_label_map, write_image, write_label_map
+from skcdf.inference import Predictor
 from skcdf.labels import LabelSet
 from skcdf.models import (
     Expectations,
@@ -32,6 +34,7 @@ from skcdf.models import (
     save_bundle,
 )
 from skcdf.networks.vnet import VNet
+from skcdf.pool import LabelledPool
 from skcdf.preprocessing import Intensity, PreprocessingPlan
 from skcdf.worker import MOST_WAITING
 from skcdf.worker_client import LAST_EVENTS, WorkerClient
@@ -245,6 +248,56 @@ def test_evaluate_scores_every_organ(worker, tmp_path):
     result = worker.result(request, timeout_s=PATIENCE_S)
     assert [score["dice"] for score in result["scores"]] == [1.0, pytest.approx(2 / 3), None]
     assert result["mean_dice"] == pytest.approx(5 / 6)
+
+
+@pytest.fixture(scope="module")
+def pool(workplace: Path) -> str:
+    """Two scans to rank, and one with its labels to validate with."""
+    pool = LabelledPool.create(workplace / "pool", LABELS, "CT")
+    for number in range(3):
+        image = read_image(save_scan(workplace / f"case{number}.nii", 33 + number, 2.0))
+        labels = Image((image.array > 100).astype(np.uint8), image.geometry)
+        label = None if number else labels
+        split = "training" if number else "validation"
+        pool.add_case(f"case{number}", image, label, subject=f"person {number}", split=split)
+    return str(workplace / "pool")
+
+
+def test_places_to_look_at_come_with_the_labels(worker, workplace, tmp_path):
+    if "places" not in inspect.signature(Predictor.segment).parameters:
+        pytest.skip("this build finds no places")
+    results = [
+        worker.result(
+            ask(worker, workplace, "small.nii", tmp_path / "out.nii", places=n), timeout_s=PATIENCE_S
+        )
+        for n in (0, 2)
+    ]
+    assert results[0]["places"] == []
+    assert 1 <= len(results[1]["places"]) <= 2
+    for place in results[1]["places"]:
+        assert place["organ"] in LABELS.names and len(place["position"]) == 3 and place["reason"]
+
+
+def test_unlabelled_cases_are_ranked(worker, workplace, pool):
+    pytest.importorskip("skcdf.review", reason="this build ranks no cases")
+    request = worker.request("rank", pool=pool, model=str(workplace / "vnet"))
+    cases = worker.result(request, timeout_s=PATIENCE_S)["cases"]
+    assert [case["rank"] for case in cases] == [1, 2]
+    assert {case["case"] for case in cases} == {"case1", "case2"}
+    assert all(case["reason"] for case in cases)
+    one = worker.request("rank", pool=pool, model=str(workplace / "vnet"), cases=["case2"])
+    assert [case["case"] for case in worker.result(one, timeout_s=PATIENCE_S)["cases"]] == ["case2"]
+    with pytest.raises(SkcdfError, match="no case case9"):
+        worker.result(worker.request("rank", pool=pool, cases=["case9"]), timeout_s=PATIENCE_S)
+
+
+def test_two_models_are_compared_on_the_validation_cases(worker, workplace, pool):
+    pytest.importorskip("skcdf.comparison", reason="this build compares no models")
+    models = [save_model(workplace / name, seed=seed) for name, seed in (("older", 1), ("newer", 2))]
+    request = worker.request("compare", pool=pool, before=models[0], after=models[1])
+    result = worker.result(request, timeout_s=PATIENCE_S)
+    assert [row["organ"] for row in result["comparison"]["organs"]] == list(LABELS.names)
+    assert "cannot tell" in result["text"]
 
 
 class TestCancel:

@@ -26,6 +26,7 @@ from .inference import Predictor, Segmentation
 from .labels import LabelSet
 from .metrics import evaluate_case
 from .models import ModelBundle, default_model, find_model
+from .pool import POOL_FILE, LabelledPool
 from .progress import CancelToken, Progress
 from .records import to_plain
 from .statistics import organ_statistics
@@ -194,7 +195,7 @@ class Jobs:
         dataset = open_dataset(request.pool)
         before = _model(request.before, request.store) if request.before else None
         after, device = _model(request.after, request.store), self._device(request.device)
-        options = _options(request.cache, job)
+        options = {**_options(request.cache, job), "proposed": _proposed(dataset)}
         comparison = _part("comparison").compare_models(before, after, dataset, device, **options)
         return {"comparison": _plain(comparison.to_json()), "text": comparison.text()}
 
@@ -242,6 +243,14 @@ def _cases(dataset: Dataset, names: tuple[str, ...]) -> tuple[Case, ...]:
     if not chosen:
         raise SkcdfError(f"{dataset.root}: there is no unlabelled case to rank.", "Add scans to the pool.")
     return chosen
+
+
+def _proposed(dataset: Dataset) -> dict[str, str | None]:
+    """The model whose proposal became each case's label map, where the data set is a pool that knows it."""
+    if not (dataset.root / POOL_FILE).is_file():
+        return {}
+    records = LabelledPool.open(dataset.root).records()
+    return {record.name: record.revisions[-1].model for record in records if record.revisions}
 
 
 def _options(cache: str, job: Job) -> dict[str, Any]:
