@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import inspect
-import json
 import os
 import subprocess
 import sys
@@ -16,13 +15,11 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from skcdf.cli import main
 from skcdf.errors import Cancelled, SkcdfError
 from skcdf.geometry import Geometry
-from skcdf.image import Image, read_image, read_label_map, write_image, write_label_map
+from skcdf.image import Image, read_label_map, write_image
 from skcdf.inference import Predictor
 from skcdf.labels import LabelSet
 from skcdf.models import (
@@ -34,7 +31,6 @@ from skcdf.models import (
     save_bundle,
 )
 from skcdf.networks.vnet import VNet
-from skcdf.pool import LabelledPool
 from skcdf.preprocessing import Intensity, PreprocessingPlan
 from skcdf.worker import MOST_WAITING
 from skcdf.worker_client import LAST_EVENTS, WorkerClient
@@ -234,35 +230,6 @@ class TestSegment:
         assert not (workplace / "out.nii").exists()
 
 
-def test_evaluate_scores_every_organ(worker, tmp_path):
-    array = np.zeros((10, 10, 10), np.uint8)
-    array[:4], array[6:] = 1, 2
-    other = array.copy()
-    other[8:] = 0
-    LABELS.save(tmp_path / "labels.json")
-    for name, labels in (("truth", array), ("found", other)):
-        write_label_map(tmp_path / f"{name}.nrrd", labels, Geometry((10, 10, 10), (1.0, 1.0, 1.0)))
-    paths = {"prediction": tmp_path / "found.nrrd", "reference": tmp_path / "truth.nrrd"}
-    paths["labels"] = tmp_path / "labels.json"
-    request = worker.request("evaluate", **{name: str(path) for name, path in paths.items()})
-    result = worker.result(request, timeout_s=PATIENCE_S)
-    assert [score["dice"] for score in result["scores"]] == [1.0, pytest.approx(2 / 3), None]
-    assert result["mean_dice"] == pytest.approx(5 / 6)
-
-
-@pytest.fixture(scope="module")
-def pool(workplace: Path) -> str:
-    """Two scans to rank, and one with its labels to validate with."""
-    pool = LabelledPool.create(workplace / "pool", LABELS, "CT")
-    for number in range(3):
-        image = read_image(save_scan(workplace / f"case{number}.nii", 33 + number, 2.0))
-        labels = Image((image.array > 100).astype(np.uint8), image.geometry)
-        label = None if number else labels
-        split = "training" if number else "validation"
-        pool.add_case(f"case{number}", image, label, subject=f"person {number}", split=split)
-    return str(workplace / "pool")
-
-
 def test_places_to_look_at_come_with_the_labels(worker, workplace, tmp_path):
     if "places" not in inspect.signature(Predictor.segment).parameters:
         pytest.skip("this build finds no places")
@@ -276,28 +243,6 @@ def test_places_to_look_at_come_with_the_labels(worker, workplace, tmp_path):
     assert 1 <= len(results[1]["places"]) <= 2
     for place in results[1]["places"]:
         assert place["organ"] in LABELS.names and len(place["position"]) == 3 and place["reason"]
-
-
-def test_unlabelled_cases_are_ranked(worker, workplace, pool):
-    pytest.importorskip("skcdf.review", reason="this build ranks no cases")
-    request = worker.request("rank", pool=pool, model=str(workplace / "vnet"))
-    cases = worker.result(request, timeout_s=PATIENCE_S)["cases"]
-    assert [case["rank"] for case in cases] == [1, 2]
-    assert {case["case"] for case in cases} == {"case1", "case2"}
-    assert all(case["reason"] for case in cases)
-    one = worker.request("rank", pool=pool, model=str(workplace / "vnet"), cases=["case2"])
-    assert [case["case"] for case in worker.result(one, timeout_s=PATIENCE_S)["cases"]] == ["case2"]
-    with pytest.raises(SkcdfError, match="no case case9"):
-        worker.result(worker.request("rank", pool=pool, cases=["case9"]), timeout_s=PATIENCE_S)
-
-
-def test_two_models_are_compared_on_the_validation_cases(worker, workplace, pool):
-    pytest.importorskip("skcdf.comparison", reason="this build compares no models")
-    models = [save_model(workplace / name, seed=seed) for name, seed in (("older", 1), ("newer", 2))]
-    request = worker.request("compare", pool=pool, before=models[0], after=models[1])
-    result = worker.result(request, timeout_s=PATIENCE_S)
-    assert [row["organ"] for row in result["comparison"]["organs"]] == list(LABELS.names)
-    assert "cannot tell" in result["text"]
 
 
 class TestCancel:
@@ -369,55 +314,6 @@ class TestCancel:
         assert worker.hello["pid"] != pid
         assert [path.name for path in tmp_path.iterdir()] == ["other.nii"]
 
-
-class TestNonsense:
-    @pytest.mark.parametrize(
-        ("line", "words"),
-        [
-            (b"\xff\xfe{}", "not JSON in UTF-8"),
-            (b"hello", "not JSON"),
-            (b'{"id": 7, "request"{"id": 8, "request": "ping"}', "not JSON"),
-            (b'["ping"]', "no JSON object"),
-            (b'{"id": 7001}', "There is no request None"),
-            (b'{"id": 7001, "request": "sing"}', "no request 'sing'"),
-            (b'{"id": 7001, "request": ["ping"]}', "There is no request"),
-            (b'{"request": "ping"}', "id is missing"),
-            (b'{"id": true, "request": "ping"}', "whole number"),
-            (b'{"id": -1, "request": "ping"}', "between 0"),
-            (b'{"id": 1e3, "request": "ping"}', "whole number"),
-            (b'{"id": 7001, "request": "ping", "loud": 1}', "loud is not known"),
-            (b'{"id": 7001, "request": "ping", "\\ud800": 1}', "is not known"),
-            (b'{"id": 7001, "request": "segment", "image": 3, "output": "o.nii"}', "image must be a text"),
-            (b'{"id": 7001, "request": "segment", "image": "", "output": "o.nii"}', "must not be empty"),
-            (
-                b'{"id": 7001, "request": "segment", "image": "i", "output": "o", "device": "abacus"}',
-                "abacus",
-            ),
-            (b'{"id": 7001, "request": "segment", "image": "i", "output": "o", "places": -1}', "places"),
-            (b'{"id": NaN, "request": "ping"}', "NaN"),
-            (b'{"id": ' + b"9" * 5000 + b', "request": "ping"}', "not JSON"),
-            (b'{"id": 7001, "request": ' + b"[" * 100000, "nested"),
-            (b'{"id": 7001, "request": "ping", "x": ' + b"[" * 900 + b"]" * 900 + b"}", "x is not known"),
-            (b'{"request": "cancel", "id": 7001}', "no request called 7001"),
-            (b'{"request": "cancel"}', "no request running"),
-            (b"x" * (3 << 20), "longer than"),
-        ],
-        ids=lambda value: repr(value)[:40],
-    )
-    def test_it_is_an_error_and_the_worker_goes_on(self, worker, line, words):
-        (event,) = send_line(worker, line)
-        assert event["event"] == "error"
-        assert words in event["message"] and event["hint"]
-        assert event["id"] in (None, 7001)
-
-    @pytest.mark.parametrize("line", [b"", b"\r", b"  \t "])
-    def test_empty_lines_mean_nothing(self, worker, line):
-        assert send_line(worker, line) == []
-
-    def test_lines_may_end_as_on_windows(self, worker):
-        (event,) = send_line(worker, b'{"id": 7002, "request": "ping"}\r')
-        assert (event["event"], event["id"]) == ("result", 7002)
-
     def test_an_id_in_use_does_not_end_the_request_that_has_it(self, worker, workplace, tmp_path):
         request = ask(worker, workplace, "large.nii", tmp_path / "out.nii")
         events = wait_for_window(worker, request)
@@ -426,34 +322,6 @@ class TestNonsense:
             assert (error["event"], error["id"]) == ("error", None)
         assert worker.cancel(request)
         assert list(events)[-1]["event"] == "cancelled"
-
-    json_values = st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-        max_leaves=8,
-    )
-    names = st.sampled_from(["segment", "rank", "evaluate", "compare", "release", "ping", "cancel", "sing"])
-    fields = st.dictionaries(
-        st.sampled_from(["image", "output", "model", "places", "device", "pool", "cases", "after", "labels"]),
-        json_values,
-    )
-    whole = st.integers(10**6, 10**6 + 5) | json_values
-    objects = st.builds(lambda name, id_, more: {"request": name, "id": id_, **more}, names, whole, fields)
-    encoded = (objects | json_values).map(lambda value: json.dumps(value).encode())
-    torn = st.tuples(encoded, st.integers(0, 60), encoded).map(lambda parts: parts[0][: parts[1]] + parts[2])
-
-    @given(lines=st.lists(encoded | torn | st.binary(max_size=200), max_size=12))
-    @settings(
-        max_examples=1000 if SOAK else 25,
-        deadline=None,
-        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    )
-    def test_nothing_that_is_sent_ends_it(self, worker, lines):
-        pid = worker.hello["pid"]
-        for line in lines:
-            worker.send_line(line)
-        assert answers(worker)
-        assert worker.hello["pid"] == pid
 
 
 class TestEnd:

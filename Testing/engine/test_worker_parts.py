@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from skcdf.events import EventStream
 from skcdf.geometry import Geometry
-from skcdf.image import Image, write_image
+from skcdf.image import Image, write_image, write_label_map
 from skcdf.networks.vnet import VNet
+from skcdf.pool import LabelledPool
 from skcdf.preprocessing import Intensity, PreprocessingPlan
 from skcdf.worker import GreetingFirst, Worker
 from skcdf.worker_input import lines
@@ -100,15 +101,15 @@ def request_line(save_model, label_set, tmp_path) -> bytes:
     return json.dumps({"id": 1, "request": "segment", **fields}).encode()
 
 
-def work(jobs: Jobs, messages: list[bytes], until: str, idle_s: float = 600.0) -> list[dict[str, Any]]:
-    """Runs a worker in this process until an event of a kind was sent, then shuts it down."""
+def work(jobs: Jobs, messages: list[bytes], *until: str, idle_s: float = 600.0) -> list[dict[str, Any]]:
+    """Runs a worker in this process until an event of one of the kinds was sent, then shuts it down."""
     stream = Recorder()
     worker = Worker(EventStream(stream), idle_s)
     thread = threading.Thread(target=worker.work, args=(jobs,))
     thread.start()
     worker.listen(messages)
     deadline = time.monotonic() + 60
-    while until not in [event["event"] for event in stream.events] and time.monotonic() < deadline:
+    while not {event["event"] for event in stream.events} & set(until) and time.monotonic() < deadline:
         time.sleep(0.01)
     found = stream.events
     worker.listen([b'{"id": 1000, "request": "shutdown"}'])
@@ -131,7 +132,7 @@ def test_without_idle_time_the_model_stays(jobs, request_line):
 
 def test_release_lets_the_model_go(jobs, request_line):
     work(jobs, [request_line], "result")
-    (_, result) = work(jobs, [b'{"id": 2, "request": "release"}'], "result")
+    _, *_, result = work(jobs, [b'{"id": 2, "request": "release"}'], "result")
     assert result == {"event": "result", "id": 2, "request": "release", "freed": True}
     assert jobs.warm is None
 
@@ -142,6 +143,68 @@ def test_little_memory_is_said_in_a_sentence(jobs, request_line, monkeypatch):
 
     monkeypatch.setattr("skcdf.worker_jobs.read_image", short)
     assert work(jobs, [request_line], "error")[-1]["message"] == "There is too little memory."
+
+
+class TestFigures:
+    """Requests whose answer is figures, on a model with random weights."""
+
+    @pytest.fixture
+    def model(self, request_line) -> str:
+        return json.loads(request_line)["model"]
+
+    @pytest.fixture
+    def pool(self, tmp_path, label_set) -> str:
+        """Two scans to rank, and one with its labels to validate with."""
+        pool, geometry = (
+            LabelledPool.create(tmp_path / "pool", label_set, "CT"),
+            Geometry((32, 32, 32), (2, 2, 2)),
+        )
+        for number in range(3):
+            scan = np.random.default_rng(number).normal(0, 100, (32, 32, 32)).astype(np.int16)
+            label = None if number else Image((scan > 0).astype(np.uint8), geometry)
+            split = "training" if number else "validation"
+            pool.add_case(f"case{number}", Image(scan, geometry), label, subject=f"no {number}", split=split)
+        return str(tmp_path / "pool")
+
+    def answer(self, jobs: Jobs, request: str, **fields: Any) -> dict[str, Any]:
+        """The event that ends a request."""
+        line = json.dumps({"id": 1, "request": request, **fields}).encode()
+        return work(jobs, [line], "result", "error")[-1]
+
+    def test_every_organ_of_a_label_map_is_scored(self, jobs, label_set, tmp_path):
+        truth = np.zeros((10, 10, 10), np.uint8)
+        truth[:4], truth[6:] = 1, 2
+        found = truth.copy()
+        found[8:] = 0
+        label_set.save(tmp_path / "labels.json")
+        for name, array in (("truth", truth), ("found", found)):
+            write_label_map(tmp_path / f"{name}.nrrd", array, Geometry((10, 10, 10), (1.0, 1.0, 1.0)))
+        names = {"prediction": "found.nrrd", "reference": "truth.nrrd", "labels": "labels.json"}
+        paths = {field: str(tmp_path / name) for field, name in names.items()}
+        result = self.answer(jobs, "evaluate", **paths)
+        assert [score["dice"] for score in result["scores"]] == [1.0, pytest.approx(2 / 3), None]
+        assert result["mean_dice"] == pytest.approx(5 / 6)
+        one = self.answer(jobs, "evaluate", **paths, annotated=["spleen"])
+        assert [score["presence"] for score in one["scores"]] == ["present", "unknown", "unknown"]
+
+    def test_unlabelled_cases_are_ranked(self, jobs, model, pool):
+        pytest.importorskip("skcdf.review", reason="this build ranks no cases")
+        cases = self.answer(jobs, "rank", pool=pool, model=model)["cases"]
+        assert [case["rank"] for case in cases] == [1, 2]
+        assert {case["case"] for case in cases} == {"case1", "case2"}
+        assert all(case["reason"] for case in cases)
+        one = self.answer(jobs, "rank", pool=pool, model=model, cases=["case2"])
+        assert [case["case"] for case in one["cases"]] == ["case2"]
+
+    def test_a_case_that_is_not_there_cannot_be_ranked(self, jobs, model, pool):
+        error = self.answer(jobs, "rank", pool=pool, model=model, cases=["case9"])
+        assert "no case case9" in error["message"]
+
+    def test_two_models_are_compared_on_the_validation_cases(self, jobs, model, pool, label_set):
+        pytest.importorskip("skcdf.comparison", reason="this build compares no models")
+        result = self.answer(jobs, "compare", pool=pool, before=model, after=model)
+        assert [row["organ"] for row in result["comparison"]["organs"]] == list(label_set.names)
+        assert "cannot tell" in result["text"]
 
 
 @pytest.mark.parametrize(("taken", "left"), [(8, 7), (2, 1), (1, 1)])
