@@ -1,5 +1,7 @@
-"""Inference: sliding window, labels on the scan's grid, and the predictor that ties them to a model."""
+"""Inference: sliding window, labels on the scan's grid, where a model is unsure, and the predictor that ties them."""
 
-from .predictor import Predictor, Segmentation
+from .places import UnsurePlace
+from .predictor import Examination, Predictor, Segmentation
+from .uncertainty import OrganUncertainty
 
-__all__ = ["Predictor", "Segmentation"]
+__all__ = ["Examination", "OrganUncertainty", "Predictor", "Segmentation", "UnsurePlace"]

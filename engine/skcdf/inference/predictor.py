@@ -6,8 +6,9 @@ import gc
 import itertools
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,14 +18,19 @@ from ..device import Device, OutOfMemory, choose_device
 from ..errors import SkcdfError
 from ..image import Image
 from ..models import ModelBundle
-from ..networks import build_network
+from ..networks import build_network, build_with_views
+from ..networks.decoupled import SKCDF
 from ..preprocessing import Placement, PreprocessingPlan
 from ..progress import CancelToken, Progress, ProgressCallback, ignore_progress
+from .disagreement import Disagreement
 from .labelling import RowLabeller
-from .sliding_window import SlidingWindow
+from .places import UnsurePlace, find_places
+from .sliding_window import SlidingWindow, blending_weights
+from .uncertainty import OrganUncertainty, UncertaintyMap, should_hold_all
 
 GPU_BATCH = 4
 MEMORY_LIMIT = 2 << 30
+Outcome = TypeVar("Outcome")
 _MEMORY_WORDS = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED")
 """By these a plain RuntimeError of the CPU, of an Apple GPU or of an NVIDIA library is known to mean memory."""
 
@@ -38,12 +44,34 @@ class Segmentation:
         notes: what the user should know of the run: a fall-back to less memory or to the CPU.
         windows: how many windows the network computed.
         seconds: wall-clock time, reading the file not counted.
+        places: where to look first, if they were asked for.
+        organs: how unsure the model is of every organ, by value, if places were asked for.
     """
 
     label_map: Image
     notes: tuple[str, ...]
     windows: int
     seconds: float
+    places: tuple[UnsurePlace, ...] = ()
+    organs: tuple[OrganUncertainty, ...] = ()
+
+
+@dataclass(frozen=True)
+class Examination:
+    """How unsure a model is of a scan, without a label map.
+
+    Attributes:
+        organs: figures of every organ, by value.
+        disagreement: 1 minus the Dice between the network's decoders and heads for every organ, by value;
+            ``None`` for one that no head found. Empty where the model has but one head.
+        whole: whether every organ should be in the scan, by its size.
+        windows: how many windows the network computed.
+    """
+
+    organs: tuple[OrganUncertainty, ...]
+    disagreement: tuple[float | None, ...]
+    whole: bool
+    windows: int
 
 
 @dataclass(frozen=True)
@@ -57,6 +85,17 @@ class _Attempt:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class _Scan:
+    """A scan as the network sees it."""
+
+    volume: np.ndarray
+    occupied: np.ndarray | None
+    placement: Placement
+    progress: ProgressCallback
+    cancel: CancelToken | None
+
+
 class Predictor:
     """A model in memory, ready to segment one scan after another.
 
@@ -64,18 +103,27 @@ class Predictor:
         bundle: the model.
         device: where to compute; `choose_device` finds one.
         memory_limit: bytes that the sums of scores may take; less means more, smaller tiles.
+        views: load what the model has beside the head that segments, too; only `examine` uses it.
     """
 
     def __init__(
-        self, bundle: ModelBundle, device: Device | None = None, memory_limit: int = MEMORY_LIMIT
+        self,
+        bundle: ModelBundle,
+        device: Device | None = None,
+        memory_limit: int = MEMORY_LIMIT,
+        views: bool = False,
     ) -> None:
         self.bundle = bundle
         self.device = device or choose_device()
         self.plan = PreprocessingPlan.from_json(bundle.preprocessing, bundle.name)
         self._memory_limit = memory_limit
-        self._network = build_network(bundle.network.name, bundle.network.arguments, bundle.name)
+        architecture, tensors = bundle.network, bundle.load_weights(inference_only=not views)
+        whole = build_with_views(architecture.name, architecture.arguments, tensors) if views else None
+        if views and whole is None:
+            tensors = bundle.load_weights(inference_only=True)
+        self._network = whole or build_network(architecture.name, architecture.arguments, bundle.name)
         try:
-            self._network.load_state_dict(bundle.load_weights(inference_only=True))
+            self._network.load_state_dict(tensors)
         except RuntimeError as error:
             raise SkcdfError(
                 f"{bundle.folder}: the weights do not fit the network ({textwrap.shorten(str(error), 200)}).",
@@ -83,14 +131,54 @@ class Predictor:
             ) from error
         self._network.eval()
 
+    @property
+    def has_views(self) -> bool:
+        """Whether decoders and heads can be compared."""
+        return isinstance(self._network, SKCDF)
+
     def segment(
         self,
         image: Image,
         *,
         progress: ProgressCallback = ignore_progress,
         cancel: CancelToken | None = None,
+        places: int = 0,
     ) -> Segmentation:
         """Segments ``image``.
+
+        Args:
+            image: the scan; any grid.
+            progress: called after every window.
+            cancel: obeyed before every window.
+            places: how many places to look at first are wanted at most. They come from the same pass and leave the
+                label map as it is.
+
+        Raises:
+            Cancelled: the token was raised.
+            SkcdfError: there is too little memory even for the smallest steps.
+        """
+        begin = time.monotonic()
+        scan = self._prepare(image, progress, cancel)
+        unsure = places > 0
+        (labels, found, windows), notes = self._climb(image, lambda rung: self._label(scan, rung, unsure))
+        label_map = Image(scan.placement.paste(labels), image.geometry, image.source)
+        organs: tuple[OrganUncertainty, ...] = ()
+        where: tuple[UnsurePlace, ...] = ()
+        if found is not None:
+            grid, label_set = scan.placement.model_geometry, self.bundle.label_set
+            organs = found.organs(label_set, grid)
+            whole = should_hold_all(image.geometry, self.bundle.expects)
+            where = find_places(found, label_set, grid, places, whole)
+        return Segmentation(label_map, notes, windows, time.monotonic() - begin, where, organs)
+
+    def examine(
+        self,
+        image: Image,
+        *,
+        progress: ProgressCallback = ignore_progress,
+        cancel: CancelToken | None = None,
+    ) -> Examination:
+        """Measures how unsure the model is of ``image``, on the model's grid alone.
 
         Args:
             image: the scan; any grid.
@@ -101,28 +189,37 @@ class Predictor:
             Cancelled: the token was raised.
             SkcdfError: there is too little memory even for the smallest steps.
         """
-        begin = time.monotonic()
+        scan = self._prepare(image, progress, cancel)
+        (found, disagreement, windows), _ = self._climb(image, lambda rung: self._examine(scan, rung))
+        values = [float(each) for each in disagreement.values()[1:]] if self.has_views else []
+        return Examination(
+            organs=found.organs(self.bundle.label_set, scan.placement.model_geometry),
+            disagreement=tuple(round(each, 4) if np.isfinite(each) else None for each in values),
+            whole=should_hold_all(image.geometry, self.bundle.expects),
+            windows=windows,
+        )
+
+    def _prepare(self, image: Image, progress: ProgressCallback, cancel: CancelToken | None) -> _Scan:
         placement = self.plan.placement(image)
         raw = self.plan.resample(image, placement)
         threshold = self.bundle.inference.air_threshold_hu
         occupied = None if threshold is None else raw > threshold
-        volume = self.plan.intensity.apply(raw)
-        del raw
+        return _Scan(self.plan.intensity.apply(raw), occupied, placement, progress, cancel)
+
+    def _climb(self, image: Image, work: Callable[[_Attempt], Outcome]) -> tuple[Outcome, tuple[str, ...]]:
+        """Does ``work`` with as much memory as there is; returns its outcome, and notes for the user."""
         notes: list[str] = []
         for attempt in self._ladder():
             if attempt.note:
                 notes.append(attempt.note)
             try:
-                labels, windows = self._label(volume, occupied, placement, attempt, progress, cancel)
+                return work(attempt), tuple(notes)
             except (OutOfMemory, MemoryError) as error:
                 self._release(error)
             except RuntimeError as error:
                 if not any(words in str(error) for words in _MEMORY_WORDS):
                     raise
                 self._release(error)
-            else:
-                label_map = Image(placement.paste(labels), image.geometry, image.source)
-                return Segmentation(label_map, tuple(notes), windows, time.monotonic() - begin)
         raise SkcdfError(
             f"{image.source or 'The scan'}: there is too little memory to segment it.",
             "Close other programs, or crop the scan to the region of interest.",
@@ -144,55 +241,70 @@ class Predictor:
         ]
 
     def _label(
-        self,
-        volume: np.ndarray,
-        occupied: np.ndarray | None,
-        placement: Placement,
-        attempt: _Attempt,
-        progress: ProgressCallback,
-        cancel: CancelToken | None,
-    ) -> tuple[np.ndarray, int]:
+        self, scan: _Scan, attempt: _Attempt, unsure: bool
+    ) -> tuple[np.ndarray, UncertaintyMap | None, int]:
         classes = self.bundle.label_set.number_of_classes
+        shape, target = scan.placement.shape, scan.placement.crop_shape
+        window = self._window(attempt)
+        labels = np.zeros(target, np.uint8 if classes <= 256 else np.uint16)
+        found = UncertaintyMap(shape, classes) if unsure else None
+        tiles = min(len(window.tiles(shape)), target[1])
+        labellers = [RowLabeller(shape, target, rows) for rows in _ranges(target[1], tiles)]
+        needed = [labeller.needed_rows for labeller in labellers]
+        own = _ranges(shape[1], tiles)
+        if found is not None:  # between the rows that two tiles need for labels there may be others
+            needed = [(min(a, c), max(b, d)) for (a, b), (c, d) in zip(needed, own, strict=True)]
+        sweep = _Sweep(scan, window, self._predict_on(attempt.device))
+        for tile, z, scores in sweep.slabs(needed):
+            first = needed[tile][0]
+            low, high = labellers[tile].needed_rows
+            labellers[tile].label(z, scores[:, :, low - first : high - first], labels)
+            if found is not None:
+                low, high = own[tile]
+                found.add(z, low, scores[:, :, low - first : high - first])
+        return labels, found, sweep.windows
+
+    def _examine(self, scan: _Scan, attempt: _Attempt) -> tuple[UncertaintyMap, Disagreement, int]:
+        classes, shape = self.bundle.label_set.number_of_classes, scan.placement.shape
+        window = self._window(attempt)
+        found = UncertaintyMap(shape, classes)
+        disagreement = Disagreement(classes, blending_weights(window.window, window.blend))
+        predict = self._predict_on(attempt.device, disagreement if self.has_views else None)
+        sweep = _Sweep(scan, window, predict)
+        rows = _ranges(shape[1], min(len(window.tiles(shape)), shape[1]))
+        for tile, z, scores in sweep.slabs(rows):
+            found.add(z, rows[tile][0], scores)
+        return found, disagreement, sweep.windows
+
+    def _window(self, attempt: _Attempt) -> SlidingWindow:
         options = self.bundle.inference
-        window = SlidingWindow(
+        return SlidingWindow(
             self.bundle.patch_size,
-            classes,
+            self.bundle.label_set.number_of_classes,
             options.overlap,
             options.blend,
             attempt.batch,
             attempt.sums_on,
             attempt.memory_limit,
         )
-        attempt.device.place(self._network)
-        predict = self._predict_on(attempt.device)
-        labels = np.zeros(placement.crop_shape, np.uint8 if classes <= 256 else np.uint16)
-        tiles = min(len(window.tiles(placement.shape)), placement.crop_shape[1])
-        edges = [round(index * placement.crop_shape[1] / tiles) for index in range(tiles + 1)]
-        windows = 0
-        for index, rows in enumerate(itertools.pairwise(edges)):
-            report = _Counter(progress, index, tiles)
-            labeller = RowLabeller(placement.shape, placement.crop_shape, rows)
-            slabs = window.scan(
-                volume,
-                predict,
-                rows=labeller.needed_rows,
-                occupied=occupied,
-                progress=report,
-                cancel=cancel,
-            )
-            for z, scores in slabs:
-                labeller.label(z, scores, labels)
-            windows += report.windows
-        if not report.windows:  # all of the last tile was skipped, and nobody said that it is done
-            progress(Progress("segment", 1, 1))
-        return labels, windows
 
-    def _predict_on(self, device: Device) -> Callable[[Tensor], Tensor]:
+    def _predict_on(
+        self, device: Device, disagreement: Disagreement | None = None
+    ) -> Callable[[Tensor], Tensor]:
+        """Scores of windows; ``disagreement`` also takes those of the other heads."""
+        device.place(self._network)
+
         def predict(patches: Tensor) -> Tensor:
             with torch.inference_mode(), device.autocast():
                 patches = patches.to(device.torch_device, memory_format=torch.channels_last_3d)
-                scores: Tensor = self._network(patches)
-            return scores
+                if disagreement is None:
+                    scores: Tensor = self._network(patches)
+                    return scores
+                assert isinstance(self._network, SKCDF)  # `has_views`
+                views = self._network.views(patches)
+                main = next(views)
+                disagreement.add(main, views)
+            return main
 
         return predict
 
@@ -201,6 +313,41 @@ class Predictor:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _ranges(length: int, count: int) -> list[tuple[int, int]]:
+    """``count`` ranges that cover ``length`` evenly."""
+    return list(itertools.pairwise(round(index * length / count) for index in range(count + 1)))
+
+
+@dataclass
+class _Sweep:
+    """The sliding window over one scan, tile by tile."""
+
+    scan: _Scan
+    window: SlidingWindow
+    predict: Callable[[Tensor], Tensor]
+    windows: int = 0
+    """How many the network has computed."""
+
+    def slabs(self, tiles: list[tuple[int, int]]) -> Iterator[tuple[int, int, Tensor]]:
+        """Yields tile, first row along z, and scores of the tile's rows along y; progress is told of all tiles."""
+        report = None
+        for index, rows in enumerate(tiles):
+            report = _Counter(self.scan.progress, index, len(tiles))
+            slabs = self.window.scan(
+                self.scan.volume,
+                self.predict,
+                rows=rows,
+                occupied=self.scan.occupied,
+                progress=report,
+                cancel=self.scan.cancel,
+            )
+            for z, scores in slabs:
+                yield index, z, scores
+            self.windows += report.windows
+        if report is None or not report.windows:  # all of the last tile was skipped, and nobody said so
+            self.scan.progress(Progress("segment", 1, 1))
 
 
 @dataclass

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from torch import nn
 
 from ..errors import SkcdfError
-from .decoupled import DecoupledVNet
+from .decoupled import SKCDF, DecoupledVNet
 from .vnet import VNet
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"vnet": VNet, "skcdf": DecoupledVNet}
@@ -33,3 +33,16 @@ def build_network(name: str, arguments: dict[str, Any], source: str = "model") -
         raise SkcdfError(
             f"{source}: network {name} cannot be built ({error}).", "Export the model again."
         ) from error
+
+
+def build_with_views(name: str, arguments: dict[str, Any], tensors: Collection[str]) -> SKCDF | None:
+    """The whole network with ``views``, where the registry's one is a part of it and the weights of all are there.
+
+    Args:
+        name, arguments: see `build_network`.
+        tensors: names of the tensors that the model has.
+    """
+    if name != "skcdf" or not any(key.startswith("decoder_l.") for key in tensors):
+        return None
+    network = SKCDF(**arguments)
+    return network if set(network.state_dict()) <= set(tensors) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -103,6 +103,17 @@ class SKCDF(DecoupledVNet):
         """Logits of ``decoder_l`` by head for a batch whose first ``labelled`` images are labelled."""
         logits: dict[str, Tensor] = self.decoder_l(self.complemented(images, labelled))
         return logits
+
+    def views(self, images: Tensor) -> Iterator[Tensor]:
+        """Logits of every head of both decoders, in one pass of the encoder; the one that segments first.
+
+        SKC runs in unlabelled mode for both. `decoder_l` was trained on features that had attended to unlabelled
+        images (§3.2); a scan to be reviewed has no such partner, and one drawn for it would make the outcome
+        depend on other scans. So `decoder_l` disagrees a little more than it did in training, in all scans alike.
+        """
+        features = self.complemented(images)
+        for decoder in (self.decoder_u, self.decoder_l):
+            yield from decoder(features, self.HEADS).values()
 
     @torch.no_grad()
     def complement_decoders(self, weight: float = 0.99) -> None:
