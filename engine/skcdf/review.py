@@ -105,7 +105,7 @@ class CaseFigures:
         return np.array(rows, float)
 
 
-class _NotMeasured(SkcdfError):
+class _NotMeasuredError(SkcdfError):
     """One case cannot be read or takes too much memory; the others go on."""
 
 
@@ -163,7 +163,7 @@ def rank_cases(
         try:
             image = _read(case)
             figures = examiner.figures(image, inner, cancel)
-        except _NotMeasured as error:
+        except _NotMeasuredError as error:
             unread.append((case, error.message))
         else:
             whole = should_hold_all(image.geometry, model.expects)
@@ -179,7 +179,7 @@ def _read(case: Case) -> Image:
     try:
         return read_image(case.image)
     except SkcdfError as error:
-        raise _NotMeasured(error.message, error.hint) from error
+        raise _NotMeasuredError(error.message, error.hint) from error
 
 
 def order_by_use(scores: Sequence[float], descriptors: np.ndarray) -> list[tuple[int, float, int | None]]:
@@ -298,7 +298,7 @@ class _Examiner:
         try:
             found: Examination = self._predictor.examine(image, progress=progress, cancel=cancel)
         except SkcdfError as error:
-            raise _NotMeasured(error.message, error.hint) from error
+            raise _NotMeasuredError(error.message, error.hint) from error
         return CaseFigures(found.organs, found.disagreement, found.windows)
 
 
