@@ -97,7 +97,7 @@ class _Search:
     def __post_init__(self) -> None:
         self._spacing = np.array(self.geometry.array_spacing)
         self.radius = min(RADIUS_MM, _RADIUS_SHARE * float(max(self.found.entropy.shape * self._spacing)))
-        flat = _unsure_voxels(self.found.entropy)
+        flat, self._each = _unsure_voxels(self.found.entropy)
         self._points = np.stack(np.unravel_index(flat, self.found.entropy.shape), 1).astype(np.int32)
         self._share = self.found.entropy.ravel()[flat] / np.float32(FULL)
         self._label, self._rival = (each.ravel()[flat] for each in (self.found.labels, self.found.rivals))
@@ -116,8 +116,9 @@ class _Search:
         inside = self._label == label.value
         concerned = np.flatnonzero(inside | (self._rival == label.value))
         other = np.where(inside, self._rival, self._label)[concerned]
-        for at, near, density in self._peaks(self._points[concerned], self._share[concerned], self.count):
-            unsure_ml = near.size * self.geometry.voxel_volume_ml
+        peaks = self._peaks(self._points[concerned], self._share[concerned], self._each, self.count)
+        for at, near, density in peaks:
+            unsure_ml = near.size * self._each * self.geometry.voxel_volume_ml
             rival = int(np.bincount(other[near], self._share[concerned][near]).argmax())
             reason = _border(label, rival, label_set, unsure_ml)
             place = self._place(label, self._points[concerned][at], density, unsure_ml, reason)
@@ -126,12 +127,11 @@ class _Search:
     def _missing(self, label: Label) -> Iterator[_Candidate]:
         """Where an organ that was not found comes second most surely."""
         hinted = (self.found.rivals == label.value) & (self.found.entropy >= HINT)
-        flat = np.flatnonzero(hinted)
-        flat = flat[:: max(1, -(-flat.size // MOST_POINTS))]
+        flat, each = _thinned(np.flatnonzero(hinted))
         points = np.stack(np.unravel_index(flat, hinted.shape), 1)
         share = self.found.entropy.ravel()[flat] / np.float32(FULL)
-        for at, near, _ in self._peaks(points, share, 1):
-            volume_ml = near.size * self.geometry.voxel_volume_ml
+        for at, near, _ in self._peaks(points, share, each, 1):
+            volume_ml = near.size * each * self.geometry.voxel_volume_ml
             yield _Candidate(
                 self._place(label, points[at], 1.0, volume_ml, "not found; if it is there, most likely here"),
                 2.0,
@@ -164,7 +164,7 @@ class _Search:
             yield _Candidate(place, unsure + min(1.0, piece_ml / volume_ml))
 
     def _peaks(
-        self, points: np.ndarray, share: np.ndarray, count: int
+        self, points: np.ndarray, share: np.ndarray, each: int, count: int
     ) -> Iterator[tuple[int, np.ndarray, float]]:
         """Peaks of the density of ``share``, highest first: the unsure voxel there, those round it, the density.
 
@@ -174,6 +174,7 @@ class _Search:
         Args:
             points: ``(n, 3)`` voxels ``(z, y, x)``.
             share: of each, 0 to 1.
+            each: how many voxels a point stands for.
             count: how many at most. A voxel belongs to one of them only.
         """
         if not len(points):
@@ -183,7 +184,8 @@ class _Search:
         cells = (points - first) // factor
         shape = tuple(int(n) for n in cells.max(0) + 1)
         flat = np.ravel_multi_index(tuple(cells.T), shape)
-        density = np.bincount(flat, share, minlength=int(np.prod(shape))).reshape(shape) / factor.prod()
+        density = np.bincount(flat, share, minlength=int(np.prod(shape))).reshape(shape)
+        density *= each / factor.prod()
         sigma = self.radius / 2
         density = ndimage.gaussian_filter(density, sigma / (factor * self._spacing), mode="constant")
         millimetres, free = points * self._spacing, np.ones(len(points), bool)
@@ -217,15 +219,22 @@ class _Search:
         return UnsurePlace(label.name, (x, y, z), round(unsure, 3), round(volume_ml, 3), reason)
 
 
-def _unsure_voxels(entropy: np.ndarray) -> np.ndarray:
-    """Flat indices of the unsure voxels; of too many only the least sure ones, so that memory stays bounded."""
+def _unsure_voxels(entropy: np.ndarray) -> tuple[np.ndarray, int]:
+    """Flat indices of the unsure voxels, thinned; of too many only the least sure ones, so that memory is bounded."""
     histogram = np.sum([np.bincount(row.ravel(), minlength=FULL + 1) for row in entropy], axis=0)
     above = np.cumsum(histogram[::-1])[::-1]
     level = UNSURE
     while level < FULL and above[level] > MOST_POINTS:
         level += 1
-    flat = np.flatnonzero(entropy >= level)
-    return flat[:: max(1, -(-flat.size // MOST_POINTS))]
+    if above[level] == 0:  # all of them have the same entropy
+        level -= 1
+    return _thinned(np.flatnonzero(entropy >= level))
+
+
+def _thinned(flat: np.ndarray) -> tuple[np.ndarray, int]:
+    """At most `MOST_POINTS` of the indices, evenly, and how many each of them stands for."""
+    step = max(1, -(-flat.size // MOST_POINTS))
+    return flat[::step], step
 
 
 def _border(label: Label, rival: int, label_set: LabelSet, volume_ml: float) -> str:
