@@ -2,7 +2,7 @@
 
     python benchmarks/review.py DATA WORK --run base            # train on the 8 labelled cases, both methods
     python benchmarks/review.py DATA WORK --run correlation     # score against Dice, candidates and test cases
-    python benchmarks/review.py DATA WORK --run learning        # five more cases: the first picks, or any five (supervised)
+    python benchmarks/review.py DATA WORK --run learning        # five more cases: the first picks, any five
     python benchmarks/review.py --table                         # the tables of docs/review.md, from the records
 
 DATA holds the folder ``openkbp``; WORK gets pool, models and caches. Every finished step is a small JSON in

@@ -247,7 +247,8 @@ def _unsure_words(measured: _Measured, label_set: LabelSet) -> str:
         words.append(f"{len(missing) - NAMED_AT_MOST - 1} more not found")
     words += [f"{titles[name]} unsure ({-value:.2f})" for value, name in unsure[:NAMED_AT_MOST]]
     if unexpected:
-        words.append(f"{len(unexpected)} organs not found, which so small a scan may not hold")
+        organs = "1 organ" if len(unexpected) == 1 else f"{len(unexpected)} organs"
+        words.append(f"{organs} not found, which so small a scan may not hold")
     return ", ".join(words)
 
 
