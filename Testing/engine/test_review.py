@@ -73,8 +73,9 @@ def write_case(tmp_path, ball) -> Callable[..., Case]:
     return write
 
 
-def windows_in(reports: list[Progress]) -> int:
-    return sum("window" in report.note for report in reports)
+def windows_in(reports: list[Progress], cases: int) -> int:
+    """Reports of windows: each case reports once more when it is done."""
+    return len(reports) - cases
 
 
 def names(items: tuple[ReviewItem, ...]) -> list[str]:
@@ -141,7 +142,7 @@ class TestCache:
         def run(model: ModelBundle = model) -> tuple[tuple[ReviewItem, ...], int]:
             reports: list[Progress] = []
             items = rank_cases(cases, model, device, cache_folder=tmp_path / "cache", progress=reports.append)
-            return items, windows_in(reports)
+            return items, windows_in(reports, len(cases))
 
         return run
 
@@ -192,13 +193,13 @@ class TestCache:
 
         def stop(report: Progress) -> None:
             reports.append(report)
-            if windows_in(reports) == 2:
+            if len(reports) == 3:  # window and end of the first case, window of the second
                 token.cancel()
 
         with pytest.raises(Cancelled):
             rank_cases(cases, model, device, cache_folder=tmp_path / "cache", progress=stop, cancel=token)
-        assert windows_in(reports) == 2  # the second case had just its last window
-        assert len(list((tmp_path / "cache").glob("*.json"))) == 2
+        assert [report.done for report in reports[:3]] == [100, 100, 200]
+        assert len(list((tmp_path / "cache").glob("*.json"))) == 2  # the second case had its last window
         items, windows = rank()
         assert windows == 1
         assert items == rank_cases(cases, model, device)
@@ -239,7 +240,8 @@ def test_progress_counts_cases_and_ends_at_its_total(model, device, write_case):
     rank_cases(cases, model, device, progress=reports.append)
     done = [report.done for report in reports]
     assert done == sorted(done)
-    assert (done[-1], {report.total for report in reports}) == (3, {3})
+    assert (done[-1], {report.total for report in reports}) == (300, {300})
+    assert reports[-1].note == "c, 3 of 3"
 
 
 def test_a_model_with_two_decoders_also_counts_their_disagreement(save_model, device, write_case):
@@ -260,7 +262,7 @@ def test_a_model_with_two_decoders_also_counts_their_disagreement(save_model, de
 
 def test_a_model_with_one_decoder_says_so(model, device, write_case):
     (item,) = rank_cases([write_case("case")], model, device)
-    assert item.reason.endswith("by entropy alone, the model has one decoder")
+    assert item.reason.endswith("by entropy alone (one decoder)")
 
 
 def test_the_order_weighs_score_and_distance():

@@ -33,7 +33,10 @@ from .records import FieldError, plain_record, record_from_plain
 SCHEMA = 1
 """Of the files in the cache folder; another one is computed anew."""
 NAMED_AT_MOST = 2
-UNLIKE, ALIKE = 0.6, 0.3
+ALIKE = 0.3
+"""Up to this unlikeness (`order_by_use`) a case counts as like one before it."""
+STEPS = 100
+"""Of progress, for each case."""
 _SPREAD = (0.05, 0.01, 0.01, 0.01)
 """Least standard deviation of log volume, entropy, doubt and disagreement that counts as one: below it is noise."""
 
@@ -138,7 +141,7 @@ def rank_cases(
             compared, too.
         device: where to compute; ``None``: the fastest that works.
         cache_folder: keeps what was measured, by model and image; ``None``: nothing is kept.
-        progress: told after every window; counts cases.
+        progress: told after every window; counts `STEPS` for every case.
         cancel: obeyed before every window.
 
     Returns:
@@ -168,7 +171,7 @@ def rank_cases(
         else:
             whole = should_hold_all(image.geometry, model.expects)
             measured.append(_Measured(case, figures, figures.unsureness(whole)))
-        progress(Progress("review", index + 1, len(chosen), case.name))
+        progress(Progress("review", STEPS * (index + 1), STEPS * len(chosen), inner.note))
     items = list(_items(measured, model.label_set))
     for case, message in unread:
         items.append(ReviewItem(case.name, len(items) + 1, 0.0, f"left out: {message}", {}))
@@ -224,15 +227,16 @@ def _items(measured: list[_Measured], label_set: LabelSet) -> Iterator[ReviewIte
         return
     scores = [each.score for each in measured]
     descriptors = standardised(np.array([each.figures.descriptor() for each in measured]))
-    for rank, (index, unlike, beside) in enumerate(order_by_use(scores, descriptors), start=1):
+    order = order_by_use(scores, descriptors)
+    for rank, (index, unlike, beside) in enumerate(order, start=1):
         each = measured[index]
         words = [_unsure_words(each, label_set)]
-        if beside is not None and unlike >= UNLIKE:
+        if any(scores[later] > each.score for later, _, _ in order[rank:]):  # what put it before these
             words.append("unlike the cases above")
         elif beside is not None and unlike <= ALIKE:
             words.append(f"much like {measured[beside].case.name}")
         if not each.figures.disagreement:
-            words.append("by entropy alone, the model has one decoder")
+            words.append("by entropy alone (one decoder)")
         yield ReviewItem(each.case.name, rank, round(each.score, 4), "; ".join(words), dict(each.organs))
 
 
@@ -305,16 +309,21 @@ class _Examiner:
 
 @dataclass(frozen=True)
 class _CaseProgress:
-    """Tells of windows inside one case: the count stays, the note moves on."""
+    """Makes windows of one case a part of the whole."""
 
     callback: ProgressCallback
-    done: int
-    total: int
+    index: int
+    cases: int
     case: str
 
+    @property
+    def note(self) -> str:
+        """Which case it is."""
+        return f"{self.case}, {self.index + 1} of {self.cases}"
+
     def __call__(self, report: Progress) -> None:
-        note = f"{self.case}: window {report.done} of {report.total}"
-        self.callback(Progress("review", self.done, self.total, note))
+        done = STEPS * self.index + STEPS * report.done // report.total
+        self.callback(Progress("review", done, STEPS * self.cases, self.note))
 
 
 def _axes(geometry: Geometry) -> list[Any]:

@@ -161,7 +161,9 @@ class _Search:
             unsure = max(0.5, float(entropy))
             reason = f"in {words} pieces; this one, {_millilitres(piece_ml)}, lies apart from the largest"
             place = self._place(label, middle, unsure, piece_ml, reason)
-            yield _Candidate(place, unsure + min(1.0, piece_ml / volume_ml))
+            # A speck is soon erased: a piece counts fully from a tenth of its organ on.
+            share = piece_ml / volume_ml
+            yield _Candidate(place, unsure * min(1.0, 10 * share) + share)
 
     def _peaks(
         self, points: np.ndarray, share: np.ndarray, each: int, count: int
