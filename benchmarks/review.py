@@ -46,7 +46,10 @@ COMMON = "--filters 8 --patch-size 32 32 32 --spacing 5 5 5 --mirror --validatio
 BASES = {"supervised": "--iterations 800", "skcdf": "--iterations 400"}
 PICKS = 5
 DRAWS = 3
-FURTHER = {"iterations": 150, "learning_rate": 0.02, "seed": 1}
+CHOICES = ("picks", "none", *(f"random{draw}" for draw in range(DRAWS)))
+OVERLAP = 0.25
+"""Of windows, here: half as long as with the usual 0.5."""
+FURTHER = {"iterations": 100, "learning_rate": 0.02, "seed": 1}
 """Of every training on 8 + 5 cases; it starts from the model of the 8."""
 PARTS = ("score", "entropy", "doubt", "disagreement", "missing")
 
@@ -60,15 +63,17 @@ def main() -> int:
     parser.add_argument("work", type=Path, nargs="?")
     parser.add_argument("--run", nargs="+", choices=("base", "correlation", "learning"), default=[])
     parser.add_argument("--methods", nargs="+", choices=sorted(BASES), default=sorted(BASES, reverse=True))
+    parser.add_argument("--choices", nargs="+", choices=CHOICES, default=CHOICES, help="of learning")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     if options.run and not (options.data and options.work):
         parser.error("give DATA and WORK, or --table")
     for step in options.run:
         for method in ("supervised",) if step == "learning" else options.methods:
-            {"base": train_base, "correlation": correlate, "learning": learn}[step](
-                method, options.data, options.work
-            )
+            if step == "learning":
+                learn(options.choices, options.data, options.work)
+            else:
+                {"base": train_base, "correlation": correlate}[step](method, options.data, options.work)
     if options.table or not options.run:
         print(tables())
     return 0
@@ -92,7 +97,8 @@ def python(*arguments: str) -> None:
 
 def base(method: str, work: Path) -> ModelBundle:
     """The model that `train_base` made."""
-    return ModelBundle.load(work / "runs" / method / "model")
+    model = ModelBundle.load(work / "runs" / method / "model")
+    return replace(model, inference=replace(model.inference, overlap=OVERLAP))
 
 
 @cache
@@ -131,12 +137,12 @@ def correlate(method: str, data: Path, work: Path) -> None:
 def measure(predictor: Predictor, case: Case) -> dict[str, Any]:
     """Dice and the parts of the score, means over the organs that were contoured."""
     image = read_image(case.image)
-    examined = predictor.examine(image)
-    figures = CaseFigures(examined.organs, examined.disagreement, examined.windows)
-    accuracy = organ_dice(predictor, case)
-    score = figures.unsureness(examined.whole)
-    organs = [organ for organ in examined.organs if organ.organ in accuracy]
-    differ = dict(zip(LABELS.names, examined.disagreement, strict=False))
+    result = predictor.segment(image, places=1)
+    other = predictor.examine(image).disagreement if predictor.has_views else ()
+    score = CaseFigures(result.organs, other, result.windows).unsureness(whole=True)
+    accuracy = organ_dice(result.label_map.array, case)
+    organs = [organ for organ in result.organs if organ.organ in accuracy]
+    differ = dict(zip(LABELS.names, other, strict=False))
     row: dict[str, Any] = {"case": case.name, "dice": mean(accuracy.values())}
     row["score"] = mean(score[organ.organ] for organ in organs if organ.organ in score)
     row["entropy"] = mean(organ.mean_entropy for organ in organs)
@@ -152,11 +158,10 @@ def measure(predictor: Predictor, case: Case) -> dict[str, Any]:
     return row
 
 
-def organ_dice(predictor: Predictor, case: Case) -> dict[str, float]:
+def organ_dice(found: np.ndarray, case: Case) -> dict[str, float]:
     """Dice of every contoured organ that is in one of the two label maps."""
     assert case.label is not None
     truth = read_label_map(case.label).array
-    found = predictor.segment(read_image(case.image)).label_map.array
     values = {}
     for label in LABELS.labels:
         one, other = found == label.value, truth == label.value
@@ -170,43 +175,43 @@ def mean(values: Any) -> float:
     return round(float(np.mean(list(values))), 4)
 
 
-def learn(method: str, data: Path, work: Path) -> None:
-    """Further training with five more cases: the first five of the review list, and any five."""
-    model = base(method, work)
-    candidates = cases(data, "candidates")
-    hidden = [replace(case, label=None, annotated=frozenset()) for case in candidates]
-    items = rank_cases(hidden, model, cache_folder=work / "cache")
-    by_name = {case.name: case for case in candidates}
-    choices = {"picks": [item.case for item in items[:PICKS]], "none": []}
-    for draw in range(DRAWS):
-        chosen = np.random.default_rng(draw).choice(sorted(by_name), PICKS, replace=False)
-        choices[f"random{draw}"] = [str(name) for name in chosen]
-    for name, names in choices.items():
-        file = RECORDS / f"review-{method}-learning-{name}.json"
-        if not file.exists():
-            print(f"{method} {name}: {' '.join(names)}", flush=True)
-            trained = train_further(method, model, data, [by_name[each] for each in names], work / name)
-            write_json(file, {"method": method, "choice": name, "added": names, **machine(), **trained})
+def learn(choices: Sequence[str], data: Path, work: Path) -> None:
+    """Further training with five more cases: the first five of the review list, or any five."""
+    model = base("supervised", work)
+    by_name = {case.name: case for case in cases(data, "candidates")}
+    for choice in choices:
+        file = RECORDS / f"review-learning-{choice}.json"
+        if file.exists():
+            continue
+        names: list[str] = []
+        if choice == "picks":
+            hidden = [replace(case, label=None, annotated=frozenset()) for case in by_name.values()]
+            names = [item.case for item in rank_cases(hidden, model, cache_folder=work / "cache")[:PICKS]]
+        elif choice.startswith("random"):
+            draw = np.random.default_rng(int(choice.removeprefix("random")))
+            names = [str(name) for name in draw.choice(sorted(by_name), PICKS, replace=False)]
+        print(f"{choice}: {' '.join(names)}", flush=True)
+        outcome = train_further(model, data, [by_name[name] for name in names], work / choice)
+        write_json(file, {"choice": choice, "added": names, **machine(), **outcome})
 
 
-def train_further(
-    method: str, model: ModelBundle, data: Path, more: Sequence[Case], folder: Path
-) -> dict[str, Any]:
+def train_further(model: ModelBundle, data: Path, more: Sequence[Case], folder: Path) -> dict[str, Any]:
     """Trains the model of the 8 on with 8 + ``more`` cases and returns its Dice on the test cases."""
     settings = json.loads((model.folder.parent / "settings.json").read_text())  # type: ignore[union-attr]
-    config = replace(TrainingConfig.from_json(settings, "settings"), method="supervised", **FURTHER)
-    config = replace(config, method_options={})
+    config = replace(TrainingConfig.from_json(settings, "settings"), **FURTHER)
     volumes = [
         load_volume(case, LABELS, config.preprocessing, config.seed)
         for case in (*cases(data, "labelled"), *more)
     ]
-    trainer = Trainer(config, LABELS, volumes, [], folder / method, choose_device())
+    trainer = Trainer(config, LABELS, volumes, [], folder, choose_device())
     trainer.method.network.load_state_dict(model.load_weights(inference_only=True))
     trainer.run()
-    overlap = replace(model.inference, overlap=0.25)
-    bundle = save_bundle(folder / method / "model", replace(model, inference=overlap), trainer.weights())
+    bundle = save_bundle(folder / "model", model, trainer.weights())
     predictor = Predictor(bundle, choose_device())
-    rows = {case.name: organ_dice(predictor, case) for case in cases(data, "development_test")}
+    rows = {
+        case.name: organ_dice(predictor.segment(read_image(case.image)).label_map.array, case)
+        for case in cases(data, "development_test")
+    }
     organs = {
         organ: mean(row[organ] for row in rows.values() if organ in row)
         for organ in LABELS.names
@@ -243,11 +248,11 @@ def tables() -> str:
         lines.append(
             f"| {record['method']} | {len(rows)} {record['cases'].replace('_', ' ')} | {' | '.join(cells)} |"
         )
-    lines += ["", "| model | added | Dice of 22 | by organ |", "| --- | --- | ---: | --- |"]
-    for file in sorted(RECORDS.glob("review-*-learning-*.json")):
+    lines += ["", "| added | Dice of 22 | by organ |", "| --- | ---: | --- |"]
+    for file in sorted(RECORDS.glob("review-learning-*.json")):
         record = json.loads(file.read_text())
         organs = ", ".join(f"{name} {value:.3f}" for name, value in record["organs"].items())
-        lines.append(f"| {record['method']} | {record['choice']} | {record['dice']:.4f} | {organs} |")
+        lines.append(f"| {record['choice']} | {record['dice']:.4f} | {organs} |")
     return "\n".join(lines)
 
 
