@@ -3,78 +3,37 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from skcdf.case_names import CaseNames
 from skcdf.datasets import open_dataset
 from skcdf.errors import Cancelled, SkcdfError
-from skcdf.geometry import AxisOrder, Geometry
-from skcdf.image import Image, read_image, read_label_map, write_image, write_label_map
+from skcdf.geometry import Geometry
+from skcdf.image import Image, write_image, write_label_map
 from skcdf.label_mapping import MappingFile
 from skcdf.labels import LabelSet
 from skcdf.pool import LabelledPool
-from skcdf.pool_import import ImportOptions, ImportPlan, plan_import
+from skcdf.pool_import import ImportOptions, plan_import
 from skcdf.pool_sources import open_source
 from skcdf.progress import CancelToken
 
 sys.path.insert(0, str(Path(__file__).parent))
-from seg_nrrd_files import KIDNEY, LEFT, LIVER, RIGHT, FileSegment, write_seg_nrrd
-
-SHAPE = (6, 8, 12)
-GRID = Geometry(SHAPE[::-1], (2.0, 1.5, 3.0), (-10.0, 20.0, 30.0))
-LABELS = LabelSet.from_names("toy", ["spleen", "right_kidney", "left_kidney", "liver"])
-TRUE_VALUES = ImportOptions(values_are_targets=True)
-
-
-def scan(seed: int, geometry: Geometry = GRID) -> Image:
-    voxels = np.random.default_rng(seed).integers(-1000, 1000, geometry.shape)
-    return Image(voxels.astype(np.int16), geometry)
-
-
-def organs(**values: int) -> np.ndarray:
-    """Blocks on the grid: the right kidney to the patient's right, which is the lower x."""
-    places = {"spleen": 8, "right_kidney": 1, "left_kidney": 10, "liver": 4}
-    array = np.zeros(SHAPE, np.uint8)
-    for name, value in values.items():
-        array[1:4, 2:5, places[name] : places[name] + 2] = value
-    return array
-
-
-def write_pair(
-    folder: Path, name: str, seed: int, array: np.ndarray | None, geometry: Geometry = GRID
-) -> None:
-    write_image(folder / "images" / f"{name}.nii.gz", scan(seed, geometry))
-    (folder / "labels").mkdir(parents=True, exist_ok=True)
-    if array is not None:
-        write_label_map(folder / "labels" / f"{name}.nii.gz", array, geometry)
-
-
-def write_nnunet(folder: Path, labels: dict[str, int], cases: dict[str, np.ndarray]) -> Path:
-    for seed, (name, array) in enumerate(cases.items()):
-        write_image(folder / "imagesTr" / f"{name}_0000.nii.gz", scan(seed))
-        write_label_map(folder / "labelsTr" / f"{name}.nii.gz", array, GRID)
-    content = {"channel_names": {"0": "CT"}, "labels": {"background": 0, **labels}, "numTraining": len(cases)}
-    (folder / "dataset.json").write_text(json.dumps(content | {"file_ending": ".nii.gz"}))
-    return folder
-
-
-def files_of(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def entry_of(plan: ImportPlan, name: str):
-    (entry,) = (entry for entry in plan.entries if entry.source.name == name)
-    return entry
-
-
-def stored(pool: LabelledPool, name: str) -> np.ndarray:
-    (case,) = (case for case in pool.dataset().cases if case.name == name)
-    return read_label_map(case.label).array
+from foreign_folders import (
+    GRID,
+    LABELS,
+    TRUE_VALUES,
+    entry_of,
+    files_of,
+    organs,
+    scan,
+    stored,
+    write_nnunet,
+    write_pair,
+)
+from seg_nrrd_files import KIDNEY, LIVER, FileSegment, write_seg_nrrd
 
 
 @pytest.fixture
@@ -372,150 +331,3 @@ class TestRefusedCases:
             "2 label maps: a_mask.nii.gz, a_seg.nii.gz"
             in plan_import(pool, open_source(folder)).entries[0].reason
         )
-
-
-class TestAgain:
-    def test_what_is_there_is_left_alone(self, pool, folder):
-        for seed, name in enumerate("abc"):
-            write_pair(folder, name, seed, organs(liver=4) if name != "c" else None)
-        plan_import(pool, open_source(folder), TRUE_VALUES).run()
-        before = files_of(pool.root)
-        plan = plan_import(pool, open_source(folder), TRUE_VALUES)
-        assert [entry.action for entry in plan.run()] == ["there"] * 3
-        assert files_of(pool.root) == before
-
-    def test_goes_on_after_an_interruption(self, pool, folder):
-        for seed, name in enumerate("abcd"):
-            write_pair(folder, name, seed, organs(liver=4))
-        plan, token = plan_import(pool, open_source(folder), TRUE_VALUES), CancelToken()
-        with pytest.raises(Cancelled):
-            plan.run(cancel=token, done=lambda entry: token.cancel() if entry.name == "b" else None)
-        assert [case.name for case in pool.dataset().cases] == ["a", "b"]
-        again = plan_import(pool, open_source(folder), TRUE_VALUES)
-        assert [entry.action for entry in again.entries] == ["there", "there", "add", "add"]
-        assert [entry.split for entry in again.entries] == [entry.split for entry in plan.entries]
-        again.run()
-        assert len(pool.dataset().cases) == 4
-
-    def test_another_label_map_becomes_a_revision_only_when_asked(self, pool, folder):
-        write_pair(folder, "a", 1, organs(liver=4))
-        plan_import(pool, open_source(folder), TRUE_VALUES).run()
-        shutil.rmtree(folder)
-        write_pair(folder, "b", 1, organs(liver=4, spleen=1))
-        (entry,) = plan_import(pool, open_source(folder), TRUE_VALUES).run()
-        assert (entry.name, entry.action) == ("a", "differs")
-        assert len(pool.record("a").revisions) == 1
-        (entry,) = plan_import(
-            pool, open_source(folder), ImportOptions(values_are_targets=True, revise=True)
-        ).run()
-        assert (entry.name, entry.action) == ("a", "revise")
-        np.testing.assert_array_equal(stored(pool, "a"), organs(liver=4, spleen=1))
-
-    def test_a_label_map_that_was_corrected_since_does_not_come_back(self, pool, folder):
-        write_pair(folder, "a", 1, organs(liver=4))
-        plan_import(pool, open_source(folder), TRUE_VALUES).run()
-        pool.revise("a", Image(organs(liver=4, spleen=1), GRID), annotated=["liver", "spleen"])
-        options = ImportOptions(values_are_targets=True, revise=True)
-        (entry,) = plan_import(pool, open_source(folder), options).run()
-        assert (entry.action, entry.reason) == ("there", "It has been revised since.")
-
-    def test_a_revision_that_names_fewer_organs_is_told(self, pool, folder):
-        write_pair(folder, "a", 1, organs(liver=4, spleen=1))
-        plan_import(pool, open_source(folder), TRUE_VALUES).run()
-        write_label_map(folder / "labels/a.nii.gz", organs(liver=4), GRID)
-        (entry,) = plan_import(pool, open_source(folder), TRUE_VALUES).entries
-        assert "would no longer be annotated: spleen" in entry.warnings
-
-    def test_an_unlabelled_case_gets_its_labels(self, pool, folder):
-        write_pair(folder, "a", 1, organs(liver=4))
-        pool.add_case("a", scan(1), None, subject="a")
-        plan_import(pool, open_source(folder), ImportOptions(values_are_targets=True, revise=True)).run()
-        assert [case.state for case in pool.dataset().cases] == ["labelled"]
-
-    def test_a_withdrawn_case_stays_withdrawn(self, pool, folder):
-        write_pair(folder, "a", 1, organs(liver=4))
-        plan_import(pool, open_source(folder), TRUE_VALUES).run()
-        pool.withdraw("a")
-        (entry,) = plan_import(pool, open_source(folder), TRUE_VALUES).run()
-        assert entry.action == "there" and "withdrawn" in entry.reason
-
-    def test_a_case_that_another_program_has_added_meanwhile_is_told(self, pool, folder):
-        for seed, name in enumerate("ab"):
-            write_pair(folder, name, seed, organs(liver=4))
-        plan = plan_import(pool, open_source(folder), TRUE_VALUES)
-        pool.add_case("x", scan(0), None, subject="x")
-        assert [entry.action for entry in plan.run()] == ["refuse", "add"]
-
-
-class TestNames:
-    @pytest.mark.parametrize(
-        ("name", "expected"),
-        [
-            ("case 07", "case_07"),
-            ("Müller, Jörg", "Muller_Jorg"),
-            ("../x", "x"),
-            ("CON", "case_CON"),
-            ("肝", "case"),
-            (".hidden", "hidden"),
-            ("a" * 200, "a" * 94),
-            ("fine-1.2", "fine-1.2"),
-        ],
-    )
-    def test_become_suitable(self, name, expected):
-        assert CaseNames(()).new(name) == expected
-
-    def test_are_never_taken_twice(self):
-        names = CaseNames(["A_1"])
-        assert [names.new(name) for name in ("a 1", "a,1", "A_1", "b")] == ["a_1_2", "a_1_3", "A_1_4", "b"]
-
-    def test_of_different_scans_may_be_the_same(self, pool, folder):
-        pool.add_case("a", scan(9), None, subject="x")
-        write_pair(folder, "a", 1, organs(liver=4))
-        plan = plan_import(pool, open_source(folder), TRUE_VALUES)
-        assert (plan.entries[0].name, plan.entries[0].warnings) == ("a_2", ("is called a in the source",))
-
-
-# Every axis comes first, second and last, forwards and backwards; all 48 orders are tested in test_seg_nrrd.
-ORDERS = [
-    AxisOrder((a, (a + step) % 3, (a + 2 * step) % 3), flips)
-    for a, step, flips in (
-        (0, 1, (False, False, False)),
-        (0, 2, (True, False, False)),
-        (1, 1, (False, True, False)),
-        (1, 2, (False, False, True)),
-        (2, 1, (True, True, True)),
-        (2, 2, (False, True, True)),
-    )
-]
-
-
-@pytest.mark.parametrize("order", ORDERS, ids=str)
-class TestSidesOfEveryGrid:
-    def test_a_left_kidney_stays_on_the_patients_left(self, pool, tmp_path, order):
-        """Scan and segmentation are stored in an axis order each; the pool's voxels lie where they were drawn."""
-        mirror = AxisOrder((2, 0, 1), (True, False, True))
-        folder = tmp_path / "source"
-        write_image(folder / "a.nrrd", Image(order.apply(scan(1).array), order.apply_to_geometry(GRID)))
-        drawn = organs(left_kidney=1, right_kidney=2)
-        segments = (FileSegment("Niere", 1, 0, KIDNEY, LEFT), FileSegment("KidneyRight", 2, 0, KIDNEY, RIGHT))
-        write_seg_nrrd(folder / "a.seg.nrrd", mirror.apply(drawn), mirror.apply_to_geometry(GRID), segments)
-        (entry,) = plan_import(pool, open_source(folder)).run()
-        assert entry.action == "add"
-        (case,) = pool.dataset().cases
-        label = read_label_map(case.label)
-        for value, x in ((3, 10.5), (2, 1.5)):
-            centre = label.geometry.position(np.argwhere(label.array == value).mean(axis=0)[::-1])
-            np.testing.assert_allclose(centre, GRID.position((x, 3, 2)), atol=1e-3)
-        assert label.geometry.same_grid(read_image(case.image).geometry)
-
-    def test_a_revision_lies_on_the_pools_copy_of_the_scan(self, pool, tmp_path, order):
-        folder = tmp_path / "source"
-        pool.add_case("a", scan(1), None, subject="a")
-        geometry = order.apply_to_geometry(GRID)
-        write_image(folder / "a.nrrd", Image(order.apply(scan(1).array), geometry))
-        drawn = organs(left_kidney=3, right_kidney=2)
-        write_label_map(folder / "a_seg.nrrd", order.apply(drawn), geometry)
-        options = ImportOptions(values_are_targets=True, revise=True)
-        (entry,) = plan_import(pool, open_source(folder), options).run()
-        assert entry.action == "revise"
-        np.testing.assert_array_equal(stored(pool, "a"), drawn)
