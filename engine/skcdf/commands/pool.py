@@ -106,7 +106,7 @@ def _extend(options: argparse.Namespace) -> int:
 
 
 def _print_labels(label_set: Any, first: int = 0) -> None:
-    from .console import table
+    from ..text_table import table
 
     rows = [["label", "value", "code", "partner"]]
     for label in label_set.labels[first:]:
@@ -122,7 +122,7 @@ def _print_labels(label_set: Any, first: int = 0) -> None:
 
 def _list(options: argparse.Namespace) -> int:
     from ..pool import LabelledPool
-    from .console import table
+    from ..text_table import table
 
     pool = LabelledPool.open(options.pool)
     records, labels = pool.records(), pool.label_set.labels

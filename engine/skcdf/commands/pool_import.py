@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SkcdfError
-from .console import ConsoleProgress, cancel_on_interrupt, table
+from ..text_table import table
+from .console import ConsoleProgress, cancel_on_interrupt
 
 if TYPE_CHECKING:
     from ..pool_import import ImportEntry, ImportOptions, ImportPlan

@@ -149,7 +149,7 @@ def _review_scan(options: argparse.Namespace, model: ModelBundle, device: Device
 
 
 def _print_places(result: Segmentation) -> None:
-    from .console import table
+    from ..text_table import table
 
     if not result.places:
         print("there is no place where the model is unsure")
