@@ -274,8 +274,11 @@ class TestLeaks:
 
 class TestNotes:
     def test_name_cases_that_were_corrected_from_a_proposal(self, model, dataset, device) -> None:
-        proposed = {"case0": "old 1", "case2": "old 1", "case3": None, "elsewhere": "old 1"}
-        comparison = compare_models(model("old"), model("new"), dataset, device, proposed=proposed)
+        cases = [
+            replace(case, proposed_by="old 1" if case.name in ("case0", "case2") else None)
+            for case in dataset.cases
+        ]
+        comparison = compare_models(model("old"), model("new"), _dataset(cases), device)
         assert any("2 of 4 validation label maps were corrected" in note for note in comparison.notes)
         assert any("old 1 (2)" in note and "favour" in note for note in comparison.notes)
 
@@ -482,14 +485,19 @@ class TestAsText:
         assert "fewer than 3 cases" in text and "95 % interval" in text
 
     def test_it_comes_back_from_json(self, model, validation, device) -> None:
-        cases = [*validation[1:], replace(validation[0], annotated=frozenset(["spleen"]))]
+        helped = replace(validation[2], proposed_by="old")
+        cases = [
+            validation[1],
+            helped,
+            *validation[3:],
+            replace(validation[0], annotated=frozenset(["spleen"])),
+        ]
         trained = [load_volume(validation[1], LABELS, PLAN, seed=0).image_hash]
         comparison = compare_models(
             model("old", HALF_SPLEEN, trained),
             model("new"),
             _dataset(cases),
             device,
-            proposed={"case2": "old"},
         )
         content = comparison.to_json()
         assert Comparison.from_json(content) == comparison

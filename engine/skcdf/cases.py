@@ -33,6 +33,8 @@ class Case:
             never background. Empty for an unlabelled case.
         subject: a hash that the cases of one person share.
         split: ``training`` or ``validation``; the same for all cases of a subject.
+        proposed_by: the model whose proposal was corrected to make the label map, where that is known: as a
+            validation case it favours that model.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Case:
     annotated: frozenset[str]
     subject: str
     split: Split = "training"
+    proposed_by: str | None = None
 
     @property
     def state(self) -> State:

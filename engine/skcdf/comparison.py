@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,7 +151,6 @@ def compare_models(
     progress: ProgressCallback = ignore_progress,
     cancel: CancelToken | None = None,
     cache_folder: Path | None = None,
-    proposed: Mapping[str, str | None] | None = None,
 ) -> Comparison:
     """Measures both models on the validation cases that the data set has now.
 
@@ -163,7 +162,6 @@ def compare_models(
         progress: called after every case and model.
         cancel: obeyed before every window.
         cache_folder: remembers Dice by weights, scan and label map; ``None``: nothing is remembered.
-        proposed: the model whose proposal was corrected, by the names of cases whose label map came about so.
 
     Raises:
         Cancelled: the token was raised; what was measured so far is remembered.
@@ -182,7 +180,7 @@ def compare_models(
         mean,
         recommendation,
         reason,
-        tuple(_notes(models, used, cases, proposed or {})),
+        tuple(_notes(models, used, cases)),
         tuple(cases),
         tuple(left_out),
     )
@@ -225,7 +223,6 @@ def _notes(
     models: Sequence[ModelBundle],
     cases: Sequence[Case],
     scores: Sequence[CaseDice],
-    proposed: Mapping[str, str | None],
 ) -> list[str]:
     """What must be known of figures that come from these cases."""
     notes = []
@@ -235,7 +232,7 @@ def _notes(
         notes.append(
             f"Where a case lacks an organ and only one model finds it, that counts as 0 against 1: {names}."
         )
-    helped = Counter(name for case in cases if (name := proposed.get(case.name)))
+    helped = Counter(name for case in cases if (name := case.proposed_by))
     if helped:
         names = ", ".join(f"{name} ({count})" for name, count in helped.items())
         notes.append(

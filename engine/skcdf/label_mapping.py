@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from .errors import SkcdfError
 from .files import read_json, write_json
-from .labels import Code, Label, LabelSet, organ_words, words_of
+from .labels import Code, Label, LabelSet, organ_words
 from .records import FieldError, record_from_plain, to_plain
+from .sides import sides_in
 
 UNDECIDED = "?"
 """In a proposed mapping file: the user must replace it, by a label's name or by null."""
@@ -28,18 +29,6 @@ _SIDE_CODES = {
     ("SRT", "G-A101"): "left",
 }
 # For refusing only: no label is chosen by these words.
-_SIDE_WORDS = {
-    **dict.fromkeys(
-        ("right", "r", "rt", "dexter", "dextra", "rechts", "rechte", "rechter", "rechtes"), "right"
-    ),
-    **dict.fromkeys(
-        ("droit", "droite", "derecho", "derecha", "destro", "destra", "direito", "direita"), "right"
-    ),
-    **dict.fromkeys(
-        ("left", "l", "lt", "sinister", "sinistra", "links", "linke", "linker", "linkes"), "left"
-    ),
-    **dict.fromkeys(("gauche", "izquierdo", "izquierda", "sinistro", "esquerdo", "esquerda"), "left"),
-}
 
 
 @dataclass(frozen=True)
@@ -260,11 +249,6 @@ def proposed_mapping_file(
         if len(targets) == 1 and name not in only_coded
     }
     return MappingFile(**{**vars(file), "labels": {**file.labels, **decided}})
-
-
-def sides_in(text: str) -> frozenset[str]:
-    """``right`` and ``left``, where a text has a word for them."""
-    return frozenset(_SIDE_WORDS[word] for word in words_of(text) if word in _SIDE_WORDS)
 
 
 class _ContradictionError(Exception):

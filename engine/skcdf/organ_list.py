@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .errors import SkcdfError
-from .label_mapping import sides_in
 from .labels import Code, Label, LabelSet, color_unlike, known_labels, organ_words, words_of
+from .sides import sides_in
 
 _CODE = re.compile(r"([A-Za-z0-9]{1,16}):([A-Za-z0-9.-]{1,64})(?:/([A-Za-z0-9.-]{1,64}))?")
 _SIDES = {"right": Code("SCT", "24028007", "Right"), "left": Code("SCT", "7771000", "Left")}

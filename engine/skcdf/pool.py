@@ -295,6 +295,10 @@ class LabelledPool:
         """
         self._set_state(name, "restoring", lambda record: "labelled" if record.revisions else "unlabelled")
 
+    def lock_file(self, name: str | None = None) -> Path:
+        """Where the lock of a case lies while a program changes it; ``None``: that of the whole pool."""
+        return self._folder.commit_lock if name is None else self._folder.case_lock(name)
+
     def extend_labels(self, label_set: LabelSet) -> None:
         """Adds labels at the end of the label set. In the cases so far they were not annotated.
 
@@ -358,6 +362,7 @@ class LabelledPool:
             annotated=frozenset(current.annotated if current else ()),
             subject=record.subject,
             split=record.split,
+            proposed_by=current.model if current else None,
         )
 
 

@@ -109,7 +109,7 @@ class PoolFolder:
             SkcdfError: another program is changing the case, or the pool cannot be written.
         """
         self.require_present()
-        with held(self._lock(name), f"{what} {name}"):
+        with held(self.case_lock(name), f"{what} {name}"):
             incoming = self.root / "incoming" / name.casefold()
             shutil.rmtree(incoming, ignore_errors=True)  # of a program that was killed
             try:
@@ -131,7 +131,7 @@ class PoolFolder:
             SkcdfError: another program holds it for too long, or the pool is gone or cannot be written.
         """
         self.require_present()
-        with held(self.root / "locks" / ".pool.lock", what, COMMIT_PATIENCE_S):
+        with held(self.commit_lock, what, COMMIT_PATIENCE_S):
             yield
 
     def commit(self, record: CaseRecord, incoming: Path, places: Mapping[str, str]) -> None:
@@ -224,7 +224,7 @@ class PoolFolder:
         """
         done = []
         for folder in sorted((self.root / "incoming").glob("*")):
-            with contextlib.suppress(SkcdfError), held(self._lock(folder.name), "tidying up", 0.0):
+            with contextlib.suppress(SkcdfError), held(self.case_lock(folder.name), "tidying up", 0.0):
                 shutil.rmtree(folder, ignore_errors=True)
                 done.append(f"removed incoming/{folder.name}, which an interrupted program had left")
         with self.committing("tidying up"):
@@ -250,6 +250,12 @@ class PoolFolder:
         except SkcdfError as error:
             _log.warning("%s The case is in the pool; skcdf pool verify writes this file anew.", error)
 
-    def _lock(self, name: str) -> Path:
+    @property
+    def commit_lock(self) -> Path:
+        """The lock under which changes are made to count; no case's name begins with a dot."""
+        return self.root / "locks" / ".pool.lock"
+
+    def case_lock(self, name: str) -> Path:
+        """The lock of a case."""
         # Windows and macOS take names that differ in capitals only for the same file.
         return self.root / "locks" / f"{name.casefold()}.lock"

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
 import numpy as np
 from scipy import ndimage
 
 from .image import Image
-from .labels import Label, LabelSet
+from .labels import Label, LabelSet, words_of
 
 Side = Literal["right", "left"]
 TOLERANCE_MM = 2.0
 """Centres this close tell no side."""
 
 _SIDES: dict[str, Side] = {"24028007": "right", "7771000": "left"}  # SNOMED CT
-_WORDS: dict[str, Side] = {"right": "right", "left": "left", "r": "right", "l": "left"}
+_WORDS: dict[str, Side] = {
+    **dict.fromkeys(
+        ("right", "r", "rt", "dexter", "dextra", "rechts", "rechte", "rechter", "rechtes"), "right"
+    ),
+    **dict.fromkeys(
+        ("droit", "droite", "derecho", "derecha", "destro", "destra", "direito", "direita"), "right"
+    ),
+    **dict.fromkeys(
+        ("left", "l", "lt", "sinister", "sinistra", "links", "linke", "linker", "linkes"), "left"
+    ),
+    **dict.fromkeys(("gauche", "izquierdo", "izquierda", "sinistro", "esquerdo", "esquerda"), "left"),
+}
+
+
+def sides_in(text: str) -> frozenset[Side]:
+    """``right`` and ``left``, where a text has a word for them."""
+    return frozenset(_WORDS[word] for word in words_of(text) if word in _WORDS)
 
 
 def side_of(label: Label) -> Side | None:
@@ -24,10 +39,9 @@ def side_of(label: Label) -> Side | None:
     if label.modifier is not None and label.modifier.scheme == "SCT" and label.modifier.value in _SIDES:
         return _SIDES[label.modifier.value]
     for text in (label.code.meaning, label.title, label.name):
-        words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", text).lower())
-        named = {_WORDS[word] for word in words if word in _WORDS}
+        named = sides_in(text)
         if len(named) == 1:
-            return named.pop()
+            return next(iter(named))
     return None
 
 

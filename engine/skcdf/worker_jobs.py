@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
-import inspect
 import math
 import os
 from collections.abc import Callable
@@ -17,18 +15,20 @@ import numpy as np
 import torch
 
 from .check import check_input
+from .comparison import compare_models
 from .datasets import Case, Dataset, open_dataset
 from .device import Device, choose_device
 from .errors import SkcdfError
 from .events import EventStream, ProgressEvents
-from .image import Image, check_output_name, read_image, read_label_map, write_label_map
-from .inference import Predictor, Segmentation
+from .image import check_output_name, read_image, read_label_map, write_label_map
+from .inference import Predictor
 from .labels import LabelSet
 from .metrics import evaluate_case
-from .models import ModelBundle, default_model, find_model
-from .pool import POOL_FILE, LabelledPool
+from .model_store import ModelStore, find_version_or_model
+from .models import ModelBundle, default_model
 from .progress import CancelToken, Progress
 from .records import to_plain
+from .review import rank_cases
 from .statistics import organ_statistics
 from .worker_requests import Compare, Evaluate, Rank, Release, Request, Segment
 
@@ -139,7 +139,7 @@ class Jobs:
         for warning in warnings:
             job.say("warning", **warning)
         job.cancel.raise_if_cancelled()
-        result = _segment_with_places(predictor, image, request.places, job)
+        result = predictor.segment(image, progress=job.progress, cancel=job.cancel, places=request.places)
         labels = result.label_map.array
         rows = organ_statistics(image, labels, model.label_set, _title(model), model.notice)
         content = {
@@ -150,7 +150,7 @@ class Jobs:
             "organs": [asdict(row) for row in rows],
             "warnings": warnings,
             "notes": list(result.notes),
-            "places": to_plain(getattr(result, "places", ())),
+            "places": to_plain(result.places),
             "windows": result.windows,
             "seconds": round(result.seconds, 3),
         }
@@ -163,7 +163,7 @@ class Jobs:
         job.enter("read")
         cases = _cases(open_dataset(request.pool), request.cases)
         model, device = _model(request.model, request.store), self._device(request.device)
-        items = _part("review").rank_cases(cases, model, device, **_options(request.cache, job))
+        items = rank_cases(cases, model, device, **_options(request.cache, job))
         return {"model": _title(model), "cases": _plain(to_plain(items))}
 
     def _evaluate(self, request: Evaluate, job: Job) -> Content:
@@ -195,8 +195,7 @@ class Jobs:
         dataset = open_dataset(request.pool)
         before = _model(request.before, request.store) if request.before else None
         after, device = _model(request.after, request.store), self._device(request.device)
-        options = {**_options(request.cache, job), "proposed": _proposed(dataset)}
-        comparison = _part("comparison").compare_models(before, after, dataset, device, **options)
+        comparison = compare_models(before, after, dataset, device, **_options(request.cache, job))
         return {"comparison": _plain(comparison.to_json()), "text": comparison.text()}
 
 
@@ -215,22 +214,15 @@ def _title(model: ModelBundle) -> str:
 
 
 def _model(reference: str, store: str) -> ModelBundle:
-    if store:
-        found: ModelBundle = _part("model_store").ModelStore.open(store).find(reference)
-        return found
-    return find_model(reference) if reference else default_model()
+    if not reference:
+        return default_model()
+    return find_version_or_model(reference, ModelStore.open(store) if store else None)
 
 
 def _check_output(output: Path, image: Path) -> None:
     check_output_name(output)
     if output.resolve() == image.resolve():
         raise SkcdfError(f"{output}: the scan would be written over.", "Give the label map another name.")
-
-
-def _segment_with_places(predictor: Predictor, image: Image, places: int, job: Job) -> Segmentation:
-    known = "places" in inspect.signature(predictor.segment).parameters
-    more: dict[str, Any] = {"places": places} if known else {}
-    return predictor.segment(image, progress=job.progress, cancel=job.cancel, **more)
 
 
 def _cases(dataset: Dataset, names: tuple[str, ...]) -> tuple[Case, ...]:
@@ -245,25 +237,9 @@ def _cases(dataset: Dataset, names: tuple[str, ...]) -> tuple[Case, ...]:
     return chosen
 
 
-def _proposed(dataset: Dataset) -> dict[str, str | None]:
-    """The model whose proposal became each case's label map, where the data set is a pool that knows it."""
-    if not (dataset.root / POOL_FILE).is_file():
-        return {}
-    records = LabelledPool.open(dataset.root).records()
-    return {record.name: record.revisions[-1].model for record in records if record.revisions}
-
-
 def _options(cache: str, job: Job) -> dict[str, Any]:
     folder = Path(cache) if cache else None
     return {"cache_folder": folder, "progress": job.progress, "cancel": job.cancel}
-
-
-def _part(name: str) -> Any:
-    """A module of the engine that this build may lack."""
-    try:
-        return importlib.import_module(f".{name}", __package__)
-    except ModuleNotFoundError as error:
-        raise SkcdfError(f"This build cannot do that: it lacks {error.name}.", "Update it.") from error
 
 
 def _plain(value: Any) -> Any:

@@ -197,23 +197,9 @@ def _compare(options: argparse.Namespace) -> int:
             progress=progress,
             cancel=cancel,
             cache_folder=cache,
-            proposed=_proposed(options.data),
         )
     progress.close()
     print(comparison.text())
     if options.output:
         write_json(options.output, comparison.to_json())
     return 0
-
-
-def _proposed(folder: Path) -> dict[str, str | None]:
-    """The model whose proposal became each case's label map, where the data set is a pool that knows it."""
-    from ..pool import POOL_FILE, LabelledPool
-
-    if not (folder / POOL_FILE).is_file():
-        return {}
-    return {
-        record.name: record.revisions[-1].model
-        for record in LabelledPool.open(folder).records()
-        if record.revisions
-    }

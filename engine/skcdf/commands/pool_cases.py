@@ -195,8 +195,7 @@ def _unlock(options: argparse.Namespace) -> int:
     from ..pool import LabelledPool
 
     pool = LabelledPool.open(options.pool)
-    name = ".pool" if options.case is None else pool.record(options.case).name.casefold()
-    path = pool.root / "locks" / f"{name}.lock"
+    path = pool.lock_file(options.case)
     if not path.is_file():
         print(f"{options.pool}: {options.case or 'the pool'} is not locked")
         return 0
