@@ -216,11 +216,12 @@ class SKCDFSegmenterLogic(ScriptedLoadableModuleLogic):
 
     def _requireSegmenter(self):
         if self._segmenter is None:
-            from SKCDFSegmenterLib.EngineProcess import EngineProcess, pythonSlicerPath
+            from skcdf.inside_slicer import python_slicer_path
+            from SKCDFSegmenterLib.EngineProcess import EngineProcess
             from SKCDFSegmenterLib.QtChildProcess import QtChildProcess
             from SKCDFSegmenterLib.VolumeSegmenter import VolumeSegmenter
 
-            engine = EngineProcess(pythonSlicerPath(slicer.app.slicerHome), QtChildProcess())
+            engine = EngineProcess(python_slicer_path(slicer.app.slicerHome), QtChildProcess())
             self._segmenter = VolumeSegmenter(engine, slicer.app.temporaryPath)
         return self._segmenter
 

@@ -8,13 +8,8 @@ Takes what ``skcdf evaluate`` takes.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-try:
-    import skcdf  # noqa: F401
-except ImportError:  # run from the source tree
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine"))
-
+import skcdf_path  # noqa: F401
 from skcdf.cli import main
 
 if __name__ == "__main__":

@@ -10,13 +10,8 @@ label maps of unlabelled cases are not read.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-try:
-    import skcdf  # noqa: F401
-except ImportError:  # run from the source tree
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine"))
-
+import skcdf_path  # noqa: F401
 from skcdf.commands.prepare import prepare_published
 
 if __name__ == "__main__":

@@ -36,19 +36,6 @@ class ChildProcess(Protocol):
         """Ends it by force."""
 
 
-def pythonSlicerPath(slicerHome: Path | str) -> Path:
-    """The Python of a Slicer installation. ``sys.executable`` is no substitute: it may be empty.
-
-    Raises:
-        SkcdfError: the installation lacks it.
-    """
-    for name in ("PythonSlicer", "PythonSlicer.exe"):
-        path = Path(slicerHome) / "bin" / name
-        if path.is_file():
-            return path
-    raise SkcdfError(f"{slicerHome}: there is no PythonSlicer in its bin folder.", "Install Slicer again.")
-
-
 class EngineProcess:
     """Runs ``python -m skcdf …`` and turns its output into lines and its end into an error or none.
 

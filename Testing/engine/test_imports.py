@@ -25,6 +25,9 @@ LAYERS = (
             "records",
             "progress",
             "events",
+            "stop_sources",
+            "run_log",
+            "inside_slicer",
             "device",
             "device_names",
             "geometry",
@@ -56,19 +59,10 @@ LAYERS = (
     {TOPMOST, "cli", "worker", "__main__"},
 )
 WITHOUT_TORCH = (
-    *(
-        "image",
-        "labels",
-        "phantom",
-        "pool",
-        "models",
-        "datasets",
-        "check",
-        "report",
-        "model_store",
-        "comparison",
-        "worker_client",
-    ),
+    *("image", "labels", "phantom", "pool", "models", "datasets", "check", "report"),
+    *("model_store", "comparison", "worker_client"),
+    # The front door of fine-tuning watches before it imports torch, and in Slicer it never does.
+    *("events", "stop_sources", "run_log", "inside_slicer", "commands.finetune", "commands.announcer"),
 )
 BLOCKED_BY_ALL = ("slicer", "qt", "ctk", "vtk")
 

@@ -10,7 +10,7 @@ import pytest
 from child_process import PYTHON, PlainChildProcess, installEngine
 
 from skcdf.errors import SkcdfError
-from SKCDFSegmenterLib.EngineProcess import EngineProcess, pythonSlicerPath
+from SKCDFSegmenterLib.EngineProcess import EngineProcess
 from SKCDFSegmenterLib.Requirements import ensureRequirements
 
 WAITING = "import time\nprint('started', flush=True)\ntime.sleep(60)\n"
@@ -157,18 +157,6 @@ class TestOutput:
 
     def test_cancel_without_a_run_does_nothing(self):
         Run(ScriptedChildProcess()).engine.cancel()
-
-
-@pytest.mark.parametrize("name", ["PythonSlicer", "PythonSlicer.exe"])
-def test_python_is_found_beside_the_application(tmp_path, name):
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / name).touch()
-    assert pythonSlicerPath(tmp_path) == tmp_path / "bin" / name
-
-
-def test_a_slicer_without_python_is_an_error(tmp_path):
-    with pytest.raises(SkcdfError, match="no PythonSlicer"):
-        pythonSlicerPath(tmp_path)
 
 
 class TestRequirements:

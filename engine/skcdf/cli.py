@@ -15,7 +15,18 @@ from collections.abc import Sequence
 from . import __version__
 from .errors import Cancelled, SkcdfError
 
-COMMANDS = ("segment", "plan", "train", "evaluate", "pool", "model", "review", "worker", "phantom")
+COMMANDS = (
+    "segment",
+    "plan",
+    "train",
+    "finetune",
+    "evaluate",
+    "pool",
+    "model",
+    "review",
+    "worker",
+    "phantom",
+)
 NOT_FOR_DIAGNOSIS = "Research use; not for diagnosis."
 
 

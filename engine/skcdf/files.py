@@ -26,6 +26,8 @@ from .errors import SkcdfError
 RENAME_PATIENCE_S = 5.0
 TERMINATION = signal.SIGTERM
 """How a scheduler or `torchrun` asks a process to end; on Windows nobody sends it."""
+HANG_UPS = tuple(getattr(signal, name) for name in ("SIGHUP", "SIGBREAK") if hasattr(signal, name))
+"""The terminal was closed; on Windows, Ctrl-Break, which a parent can send."""
 _UMASK = os.umask(0o077)  # it can only be read by setting it
 os.umask(_UMASK)
 

@@ -64,6 +64,18 @@ def check_header(path: Path) -> None:
         raise _not_weights(path, f"the file is {state}: {size} bytes where its header announces {expected}")
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a safetensors file says of itself beside its tensors, read without torch or safetensors.
+
+    Raises:
+        SkcdfError: the file is missing, foreign or truncated.
+    """
+    check_header(path)
+    with open(path, "rb") as stream:
+        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+    return dict(header.get("__metadata__") or {})
+
+
 def read_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
     """Reads a safetensors file; numbers stored in half precision come back as float32.
 

@@ -16,6 +16,7 @@ from typing import Any
 from ..files import TERMINATION
 from ..launch import launched
 from ..progress import CancelToken, Progress
+from ..stop_sources import StopSources
 
 LINE_SECONDS = 5.0
 
@@ -98,24 +99,15 @@ def spoken_by_first() -> Iterator[None]:
 def cancel_on_interrupt() -> Iterator[CancelToken]:
     """Turns the first Ctrl-C into a raised token, so that work stops at a safe point; the second one is hard.
 
-    ``torchrun`` repeats the Ctrl-C that the terminal has sent already, asks by SIGTERM when another process ended or
-    the computer is needed, and kills after 30 s: under it every signal means a safe point.
+    Under ``torchrun``, which also asks by SIGTERM when another process ended or the computer is needed, and kills
+    after 30 s, every signal means a safe point.
     """
-    token, launch = CancelToken(), launched()
-    together = launch.processes > 1
+    together = launched().processes > 1
 
-    def on_interrupt(number: int, frame: object) -> None:
-        if launch.rank == 0:
+    def tell(reason: str) -> None:
+        if launched().rank == 0:
             again = "" if together else "; press Ctrl-C again to stop at once"
             print(f"\nstopping at the next safe point{again}", file=sys.stderr)
-        token.cancel()
-        for each in before:
-            signal.signal(each, signal.SIG_IGN if together else signal.default_int_handler)
 
-    signals = (signal.SIGINT, TERMINATION) if together else (signal.SIGINT,)
-    before = {each: signal.signal(each, on_interrupt) for each in signals}
-    try:
-        yield token
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+    with StopSources(tell, signals=(signal.SIGINT, TERMINATION) if together else (signal.SIGINT,)) as stop:
+        yield stop.token

@@ -1,4 +1,4 @@
-"""Arguments of ``skcdf train``, and the settings that they choose."""
+"""Arguments of ``skcdf train``, some of which ``skcdf finetune`` takes, and the settings that they choose."""
 
 from __future__ import annotations
 
@@ -49,17 +49,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="standard",
         help="number of iterations; skcdf plan says how long each takes (default standard)",
     )
-    _add_method_arguments(parser)
-    _add_setting_arguments(parser)
+    group = add_method_arguments(
+        parser, "supervised (default) or skcdf, which learns from unlabelled scans, too"
+    )
+    group.add_argument(
+        "--recipe",
+        choices=RECIPES,
+        help="published: everything as in the published SKCDF experiments, preprocessing included",
+    )
+    group = add_setting_arguments(parser)
+    group.add_argument(
+        "--cache-gib",
+        type=float,
+        default=4.0,
+        metavar="GIB",
+        help="memory for preprocessed scans (default 4); further ones go to files in RUN",
+    )
     add_budget_arguments(parser)
     add_compute_arguments(parser)
 
 
-def _add_method_arguments(parser: argparse.ArgumentParser) -> None:
+def add_method_arguments(parser: argparse.ArgumentParser, methods: str) -> argparse._ArgumentGroup:
+    """Adds the arguments that choose a method; ``methods`` is the help of ``--method``."""
     group = parser.add_argument_group("the method")
-    group.add_argument(
-        "--method", help="supervised (default) or skcdf, which learns from unlabelled scans, too"
-    )
+    group.add_argument("--method", help=methods)
     group.add_argument(
         "--compat",
         choices=("corrected", "published"),
@@ -72,14 +85,11 @@ def _add_method_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="one of the method's own settings (docs/methods.md), such as mask=multiply; may be repeated",
     )
-    group.add_argument(
-        "--recipe",
-        choices=RECIPES,
-        help="published: everything as in the published SKCDF experiments, preprocessing included",
-    )
+    return group
 
 
-def _add_setting_arguments(parser: argparse.ArgumentParser) -> None:
+def add_setting_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Adds the arguments of which `chosen_settings` makes fields of `TrainingConfig`, and ``--spacing``."""
     group = parser.add_argument_group("instead of the plan's choice")
     group.add_argument("--iterations", type=int)
     group.add_argument("--filters", type=int)
@@ -103,13 +113,7 @@ def _add_setting_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--validations", type=int, metavar="N", help="how often to look for the best weights")
     group.add_argument("--patience", type=int, metavar="N", help="stop after so many without a better one")
     group.add_argument("--seed", type=int)
-    group.add_argument(
-        "--cache-gib",
-        type=float,
-        default=4.0,
-        metavar="GIB",
-        help="memory for preprocessed scans (default 4); further ones go to files in RUN",
-    )
+    return group
 
 
 def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:

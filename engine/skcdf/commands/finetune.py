@@ -1,0 +1,286 @@
+"""``skcdf finetune``: improve a stored model, or start from none, on a labelled pool (`docs/finetune-command.md`)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..errors import Cancelled, SkcdfError
+from ..events import take_standard_output
+from ..launch import launched
+from ..run_log import RunLog
+from ..stop_sources import PATIENCE_S, STOPPED, StopSources
+from .announcer import Announcer, EventAnnouncer
+from .options import add_compute_arguments
+from .train_arguments import add_method_arguments, add_setting_arguments, chosen_settings
+
+if TYPE_CHECKING:
+    from ..progress import CancelToken
+
+SUMMARY = "Improve a model with the corrected cases of a labelled pool, or make a first one from them."
+EXAMPLE = """examples:
+  skcdf finetune pool/ runs/july --model liver --store models/ --time-budget 30m
+  skcdf finetune pool/ runs/first --preset quick            (from no model)
+  skcdf finetune pool/ runs/july --model liver --store models/ --resume
+  Slicer --no-main-window --python-script training/finetune.py -- pool/ runs/july --model liver --store models/
+  torchrun --nproc-per-node 2 training/finetune.py pool/ runs/july --model liver --store models/
+Ctrl-C, or a file called STOP in RUN, stops within 10 s and keeps a checkpoint. RUN/log.txt tells everything;
+RUN/model is the new model. All doors, files and events: docs/finetune-command.md."""
+LOG_FILE = "log.txt"
+CHECKPOINT_FILE = "checkpoint.safetensors"
+REPORT_FILE = "report.html"
+EVENT_PROTOCOL = 1
+NEEDED_PACKAGES = ("torch", "safetensors", "nibabel")
+_BUDGET = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("pool", type=Path, metavar="POOL", help="labelled pool")
+    parser.add_argument(
+        "run_folder", type=Path, metavar="RUN", help="folder for this run's checkpoint, log and model"
+    )
+    parser.add_argument(
+        "--model",
+        default="",
+        metavar="MODEL",
+        help="what to start from: a model's folder, the name of one that ships with the program, LINE (its promoted "
+        "version) or LINE@v3 of the store (default: nothing, a new model)",
+    )
+    parser.add_argument(
+        "--store", type=Path, metavar="STORE", help="model store; the new model becomes a candidate there"
+    )
+    parser.add_argument(
+        "--name", default="", metavar="LINE", help="name of the new model and its line in the store"
+    )
+    parser.add_argument(
+        "--preset",
+        choices=("quick", "standard", "published"),
+        default="standard",
+        help="how much to train: quick for a first look, standard (default), published as the authors did",
+    )
+    parser.add_argument(
+        "--time-budget",
+        type=time_budget,
+        metavar="TIME",
+        help="end within this time with the best model so far: 90s, 30m, 1h30m",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the stopped run in RUN")
+    add_method_arguments(
+        parser,
+        "supervised, or skcdf, which learns from unlabelled scans, too (default: skcdf where there are some)",
+    )
+    add_setting_arguments(parser)
+    add_compute_arguments(parser)
+    _add_talk_arguments(parser)
+
+
+def _add_talk_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("for programs that start this one")
+    group.add_argument(
+        "--progress",
+        choices=("auto", "json"),
+        default="auto",
+        help="auto: for people (default); json: events as JSON lines on stdout, everything else on stderr",
+    )
+    group.add_argument(
+        "--stdin",
+        choices=("auto", "watch", "ignore"),
+        default="auto",
+        help="watch: the end of the standard input, where it is a pipe, and a line 'stop' stop the run; auto "
+        "(default): the same for a pipe that stays open and empty in the first half second; ignore",
+    )
+
+
+def time_budget(text: str) -> float:
+    """Seconds in ``90s``, ``30m`` or ``1h30m``.
+
+    Raises:
+        argparse.ArgumentTypeError: ``text`` is nothing of the kind, or no time at all.
+    """
+    found = _BUDGET.fullmatch(text.strip().lower())
+    parts = [float(part or 0) for part in found.groups()] if found else []
+    seconds = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: give hours, minutes or seconds, as in 1h30m")
+    return seconds
+
+
+def run(options: argparse.Namespace) -> int:
+    """Fine-tunes; see `SUMMARY`."""
+    announcer = _announcer(options)
+    rank = launched().rank
+    name = f"log-{rank}.txt" if rank else LOG_FILE
+    try:
+        announcer.log = log = RunLog(options.run_folder / name, lazily=rank > 0)
+    except SkcdfError as error:
+        announcer.error(error.message, error.hint)
+        return 1
+    if not rank:
+        log.write(f"skcdf {__version__} finetune, process {os.getpid()}: {_described(options)}")
+    stop = StopSources(
+        lambda reason: announcer.stopping(f"stopping at the next safe point: {reason}"),
+        stop_file=options.run_folder / "STOP",
+        standard_input=options.stdin,
+        patience_s=PATIENCE_S,
+        on_drop=lambda: announcer.stopped(
+            f"a step did not end within {PATIENCE_S:g} s and was dropped; {_kept(options)}", _reached(options)
+        ),
+    )
+    with log.gathering_warnings(), stop:
+        if options.progress == "json":  # what the parent was told to read is gone, and so is the parent
+            announcer.on_lost = lambda: stop.request("nobody reads the events")
+        code = _ended(options, announcer, stop)
+    if not rank:
+        log.write(f"ends with exit code {code}")
+    log.close()
+    return code
+
+
+def _ended(options: argparse.Namespace, announcer: Announcer, stop: StopSources) -> int:
+    """Does the work and tells how it ended."""
+    try:
+        try:
+            _fine_tune(options, announcer, stop.token)
+        finally:
+            announcer.close()
+    except SkcdfError as error:
+        announcer.error(error.message, error.hint)
+    except (Cancelled, KeyboardInterrupt):
+        announcer.stopped(f"stopped; {_kept(options)}", _reached(options))
+        return STOPPED
+    except ModuleNotFoundError as error:
+        _write_traceback(announcer, error)
+        if error.name not in NEEDED_PACKAGES:
+            announcer.error(*_unexpected(options, error))
+        else:
+            announcer.error(
+                f"Python package {error.name} is missing in {sys.executable or 'this Python'}.",
+                "In Slicer, install the PyTorch extension, then press Segment once; elsewhere, install the package.",
+            )
+    except Exception as error:  # the user gets one sentence, and the log the rest
+        _write_traceback(announcer, error)
+        announcer.error(*_unexpected(options, error))
+    else:
+        return 0
+    return 1
+
+
+def _fine_tune(options: argparse.Namespace, announcer: Announcer, cancel: CancelToken) -> None:
+    from ..fine_tuning import FineTuneRequest, fine_tune  # type: ignore[import-not-found, unused-ignore]
+
+    settings = chosen_settings(options)
+    if options.spacing:
+        settings["spacing"] = tuple(options.spacing)
+    request = FineTuneRequest(
+        pool=options.pool,
+        run_folder=options.run_folder,
+        start=options.model,
+        store=options.store,
+        name=options.name,
+        method=settings.pop("method", ""),
+        preset=options.preset,
+        settings=settings,
+        time_budget_s=options.time_budget,
+        resume=options.resume,
+        device=options.device,
+        precision=options.precision,
+    )
+    outcome = fine_tune(request, progress=announcer.progress, cancel=cancel, say=announcer.say)
+    if launched().rank == 0:
+        _announce(outcome, options.run_folder / REPORT_FILE, announcer)
+
+
+def _announce(outcome: Any, report: Path, announcer: Announcer) -> None:
+    from .console import duration
+
+    version, comparison = outcome.version, outcome.comparison
+    lines = [f"fine-tuned in {duration(outcome.seconds)}"]
+    if comparison is not None:
+        lines.append(comparison.text())
+    lines.append(str(outcome.model.folder))
+    if version is not None:
+        lines[-1] += f"\ncandidate {version.version} of {version.name} in the store"
+    if report.is_file():
+        lines.append(str(report))
+    announcer.result(
+        "\n".join([*lines, outcome.model.notice]),
+        model=str(outcome.model.folder),
+        name=version.name if version else outcome.model.name,
+        version=version.version if version else None,
+        comparison=_without_nan(comparison.to_json()) if comparison is not None else None,
+        report=str(report) if report.is_file() else None,
+        seconds=round(outcome.seconds, 1),
+    )
+
+
+def _announcer(options: argparse.Namespace) -> Announcer:
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a console's code page may lack a letter of the user's folder
+            stream.reconfigure(errors="backslashreplace")
+    if options.progress != "json":
+        return Announcer()
+    announcer = EventAnnouncer(take_standard_output())
+    announcer.hello(
+        pid=os.getpid(),
+        protocol=EVENT_PROTOCOL,
+        skcdf=__version__,
+        run_folder=str(options.run_folder.absolute()),
+    )
+    return announcer
+
+
+def _described(options: argparse.Namespace) -> str:
+    """The arguments that say something."""
+    given = {name: value for name, value in vars(options).items() if value not in (None, "", [], False)}
+    return ", ".join(
+        f"{name} {value}" for name, value in given.items() if name not in ("command", "run", "verbose")
+    )
+
+
+def _reached(options: argparse.Namespace) -> int | None:
+    """The iteration of the last complete checkpoint; read without torch, which may be what hangs."""
+    from ..weights import read_metadata
+
+    try:
+        described = read_metadata(options.run_folder / CHECKPOINT_FILE)["skcdf"]
+        return int(json.loads(described)["iteration"])
+    except (SkcdfError, OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _kept(options: argparse.Namespace) -> str:
+    iteration = _reached(options)
+    if iteration is None:
+        return "there is no checkpoint yet: the same command starts anew"
+    return f"the checkpoint of iteration {iteration} is kept: go on by the same command with --resume"
+
+
+def _unexpected(options: argparse.Namespace, error: Exception) -> tuple[str, str]:
+    return (
+        f"unexpected {type(error).__name__}: {error}",
+        f"Send {options.run_folder / LOG_FILE} to the authors: it says where.",
+    )
+
+
+def _write_traceback(announcer: Announcer, error: Exception) -> None:
+    if announcer.log is not None:
+        announcer.log.write_traceback(error)
+
+
+def _without_nan(content: Any) -> Any:
+    """``content`` with null for numbers that JSON lacks."""
+    return json.loads(
+        json.dumps(content), parse_constant=lambda _: None, parse_float=lambda text: _finite(float(text))
+    )
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
