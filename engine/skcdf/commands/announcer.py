@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import Any
 
 from ..events import EventStream, ProgressEvents
 from ..launch import launched
@@ -16,32 +16,31 @@ from ..run_log import RunLog
 from .console import ConsoleProgress
 
 LOGGED_PROGRESS_S = 60.0
+OUTPUT, ERRORS = 1, 2
 
 
 class Announcer:
     """Tells people: stdout has what is said, stderr progress and errors.
 
-    Of the processes that ``torchrun`` started only the first speaks, of its errors every one. When what it writes to
-    is gone, the run goes on and the log is complete.
+    Of the processes that ``torchrun`` started only the first speaks, of its errors every one. When nobody reads what
+    it writes any more, the run goes on and the log is complete.
 
     Attributes:
         log: the run's, once it is open.
-        on_lost: called when nobody can hear any more.
     """
 
     def __init__(self) -> None:
         self.log: RunLog | None = None
-        self.on_lost: Callable[[], None] = lambda: None
         self._first = launched().rank == 0
         self._progress = ConsoleProgress()
         self._phase, self._logged = "", 0.0
-        self._lost = False
+        self._lost: set[int] = set()
 
     def say(self, text: str) -> None:
         """One or more lines."""
         if self._first:
             self._write(text)
-            self._attempt(lambda: self._show(text))
+            self._attempt(OUTPUT, lambda: self._show(text))
 
     def progress(self, report: Progress) -> None:
         """Shows how far the work is; the log gets begin and end of each phase, and a line a minute."""
@@ -52,50 +51,55 @@ class Announcer:
             note = f", {report.note}" if report.note else ""
             self._write(f"{report.phase} {report.done}/{report.total}{note}")
             self._phase, self._logged = report.phase, now
-        self._attempt(lambda: self._show_progress(report))
+        self._attempt(ERRORS, lambda: self._show_progress(report))
 
     def error(self, message: str, hint: str) -> None:
         """What went wrong and what to do."""
         self._write(f"error: {message}" + (f"\nhint: {hint}" if hint else ""))
-        self._attempt(lambda: self._show_error(message, hint))
+        self._attempt(ERRORS, lambda: self._show_error(message, hint))
 
     def stopping(self, text: str) -> None:
         """A stop was asked for; may come from any thread."""
         self._write(text)
         if self._first:
-            self._attempt(lambda: self._show_note(text))
+            self._attempt(ERRORS, lambda: self._show_note(text))
 
     def stopped(self, text: str, iteration: int | None) -> None:
         """The run was stopped; of its training ``iteration`` steps are kept."""
         if self._first:
             self._write(text)
-            self._attempt(lambda: self._show_stopped(text, iteration))
+            self._attempt(OUTPUT, lambda: self._show_stopped(text, iteration))
 
     def result(self, text: str, **content: Any) -> None:
         """The run is done: in words and as the content of an event."""
         if self._first:
             self._write(text)
-            self._attempt(lambda: self._show_result(text, content))
+            self._attempt(OUTPUT, lambda: self._show_result(text, content))
 
     def close(self) -> None:
         """Ends a progress bar that stands."""
-        self._attempt(self._progress.close)
+        self._attempt(ERRORS, self._progress.close)
 
     def _write(self, text: str) -> None:
         if self.log is not None:
             self.log.write(text)
 
-    def _attempt(self, show: Callable[[], None]) -> None:
-        if self._lost:
+    def _attempt(self, number: int, show: Callable[[], None]) -> None:
+        if number in self._lost:
             return
         try:
             show()
         except (OSError, ValueError) as error:
-            self._lost = True
-            self._write(f"nobody listens any more ({error}); the log goes on")
-            for stream in filter(None, (sys.stdout, sys.stderr)):
-                _drop(stream)
-            self.on_lost()
+            self._write(f"nobody reads the output any more ({error}); the log goes on")
+            self._lose(number)
+
+    def _lose(self, number: int) -> None:
+        """Sends to nowhere what a library prints or Python flushes at its end, which would fail as well."""
+        self._lost.add(number)
+        with contextlib.suppress(OSError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, number)
+            os.close(nowhere)
 
     def _show(self, text: str) -> None:
         self._progress.close()
@@ -123,17 +127,26 @@ class EventAnnouncer(Announcer):
 
     Args:
         events: where to.
+
+    Attributes:
+        on_lost: called when nobody reads them any more: the parent is gone.
     """
 
     def __init__(self, events: EventStream) -> None:
         super().__init__()
         self._events = events
+        self.on_lost: Callable[[], None] = lambda: None
         self._sent_progress = ProgressEvents(events)
 
     def hello(self, **content: Any) -> None:
         """The first event."""
         if self._first:
-            self._attempt(lambda: self._events.send("hello", **content))
+            self._attempt(OUTPUT, lambda: self._events.send("hello", **content))
+
+    def _lose(self, number: int) -> None:
+        for each in (OUTPUT, ERRORS):
+            super()._lose(each)
+        self.on_lost()
 
     def _show(self, text: str) -> None:
         self._events.send("log", message=text)
@@ -155,14 +168,3 @@ class EventAnnouncer(Announcer):
 
     def _show_result(self, text: str, content: dict[str, Any]) -> None:
         self._events.send("result", **content)
-
-
-def _drop(stream: TextIO) -> None:
-    """Sends to nowhere what can no longer be written, so that the flush at the end of Python does not fail."""
-    with contextlib.suppress(OSError, ValueError):
-        stream.flush()
-        return
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)

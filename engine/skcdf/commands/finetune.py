@@ -135,7 +135,7 @@ def run(options: argparse.Namespace) -> int:
         ),
     )
     with log.gathering_warnings(), stop:
-        if options.progress == "json":  # what the parent was told to read is gone, and so is the parent
+        if isinstance(announcer, EventAnnouncer):
             announcer.on_lost = lambda: stop.request("nobody reads the events")
         code = _ended(options, announcer, stop)
     if not rank:
