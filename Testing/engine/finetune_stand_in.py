@@ -84,7 +84,6 @@ def _train(run_folder: Path, progress: Callable, cancel: Any, iterations: int) -
     folder = run_folder / "model"
     folder.mkdir(exist_ok=True)
     comparison = SimpleNamespace(
-        text=lambda: "organ  before  after",
         to_json=lambda: {"rows": [{"organ": "liver", "before": float("nan")}]},
     )
     model = SimpleNamespace(folder=folder, name="first", notice="Research use; not for diagnosis.")

@@ -142,7 +142,6 @@ class TestPeople:
         done = finished(start())
         assert done.returncode == 0
         for text in (
-            "organ  before  after",
             "candidate v2 of liver",
             str(tmp_path / "run" / "model"),
             "Größe 3 µm",
@@ -275,13 +274,15 @@ class TestParents:
         assert child.wait(LIMIT_S) == 130
         assert events[-1]["event"] == "stopped" and events[-1]["iteration"] > 0
 
-    def test_events_that_nobody_reads_stop_the_run_with_a_checkpoint(self, start, tmp_path):
-        child = start("--name", "works", "--progress", "json")
-        wait_for_line(child.stdout, '"progress"')
+    @pytest.mark.parametrize("arguments", [["--progress", "json"], ["--stdin", "watch"]])
+    def test_a_parent_that_reads_no_more_is_gone_and_the_run_stops(self, start, tmp_path, arguments):
+        """Where a launcher keeps the child's standard input open, this is how a dead parent shows."""
+        child = start("--name", "works", *arguments, stderr=subprocess.STDOUT)
+        wait_for_line(child.stdout, "progress" if "json" in arguments else "request")
         child.stdout.close()
         assert child.wait(LIMIT_S) == 130
         assert (tmp_path / "run" / "checkpoint.safetensors").exists()
-        assert "nobody reads the events" in (tmp_path / "run" / "log.txt").read_text()
+        assert "the parent process does not listen any more" in (tmp_path / "run" / "log.txt").read_text()
 
 
 SLICER = """

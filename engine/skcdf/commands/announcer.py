@@ -27,10 +27,12 @@ class Announcer:
 
     Attributes:
         log: the run's, once it is open.
+        on_lost: called when nobody reads any more.
     """
 
     def __init__(self) -> None:
         self.log: RunLog | None = None
+        self.on_lost: Callable[[], None] = lambda: None
         self._first = launched().rank == 0
         self._progress = ConsoleProgress()
         self._phase, self._logged = "", 0.0
@@ -100,6 +102,7 @@ class Announcer:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, number)
             os.close(nowhere)
+        self.on_lost()
 
     def _show(self, text: str) -> None:
         self._progress.close()
@@ -127,15 +130,11 @@ class EventAnnouncer(Announcer):
 
     Args:
         events: where to.
-
-    Attributes:
-        on_lost: called when nobody reads them any more: the parent is gone.
     """
 
     def __init__(self, events: EventStream) -> None:
         super().__init__()
         self._events = events
-        self.on_lost: Callable[[], None] = lambda: None
         self._sent_progress = ProgressEvents(events)
 
     def hello(self, **content: Any) -> None:
@@ -146,7 +145,6 @@ class EventAnnouncer(Announcer):
     def _lose(self, number: int) -> None:
         for each in (OUTPUT, ERRORS):
             super()._lose(each)
-        self.on_lost()
 
     def _show(self, text: str) -> None:
         self._events.send("log", message=text)

@@ -16,7 +16,7 @@ from ..errors import Cancelled, SkcdfError
 from ..events import take_standard_output
 from ..launch import launched
 from ..run_log import RunLog
-from ..stop_sources import PATIENCE_S, STOPPED, StopSources
+from ..stop_sources import PATIENCE_S, STOP_FILE, STOPPED, StopSources
 from .announcer import Announcer, EventAnnouncer
 from .options import add_compute_arguments
 from .train_arguments import add_method_arguments, add_setting_arguments, chosen_settings
@@ -127,7 +127,7 @@ def run(options: argparse.Namespace) -> int:
         log.write(f"skcdf {__version__} finetune, process {os.getpid()}: {_described(options)}")
     stop = StopSources(
         lambda reason: announcer.stopping(f"stopping at the next safe point: {reason}"),
-        stop_file=options.run_folder / "STOP",
+        stop_file=options.run_folder / STOP_FILE,
         standard_input=options.stdin,
         patience_s=PATIENCE_S,
         on_drop=lambda: announcer.stopped(
@@ -135,8 +135,8 @@ def run(options: argparse.Namespace) -> int:
         ),
     )
     with log.gathering_warnings(), stop:
-        if isinstance(announcer, EventAnnouncer):
-            announcer.on_lost = lambda: stop.request("nobody reads the events")
+        if options.progress == "json" or options.stdin == "watch":
+            announcer.on_lost = lambda: stop.request("the parent process does not listen any more")
         code = _ended(options, announcer, stop)
     if not rank:
         log.write(f"ends with exit code {code}")
@@ -203,8 +203,6 @@ def _announce(outcome: Any, report: Path, announcer: Announcer) -> None:
 
     version, comparison = outcome.version, outcome.comparison
     lines = [f"fine-tuned in {duration(outcome.seconds)}"]
-    if comparison is not None:
-        lines.append(comparison.text())
     lines.append(str(outcome.model.folder))
     if version is not None:
         lines[-1] += f"\ncandidate {version.version} of {version.name} in the store"
