@@ -27,8 +27,9 @@ def main(arguments: list[str]) -> int:
     slicer = slicer_application()
     if slicer is None:
         from skcdf.cli import main as run_command
+        from skcdf.stop_sources import leave
 
-        return run_command(["finetune", *arguments])
+        leave(run_command(["finetune", *arguments]))
     try:  # the user's own --stdin, if any, comes later and counts
         return run_in_child(Path(__file__).resolve(), ["--stdin", "watch", *arguments], slicer)
     except SkcdfError as error:

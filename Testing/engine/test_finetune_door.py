@@ -23,11 +23,14 @@ import skcdf
 from skcdf.cli import main
 from skcdf.commands.finetune import time_budget
 from skcdf.inside_slicer import python_slicer_path
+from skcdf.models import ModelBundle
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "training" / "finetune.py"
 STAND_IN = Path(__file__).with_name("finetune_stand_in.py")
 PACKAGES = Path(skcdf.__file__).parents[1]
+SIZES = ["--shape", "40", "40", "48", "--spacing", "7", "9", "9"]
+NETWORK = ["--filters", "2", "--patch-size", "32", "32", "32", "--batch-size", "1", "--validations", "0"]
 LIMIT_S = 60
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals cannot be sent to a process")
@@ -54,11 +57,18 @@ def start(stand_in, tmp_path):
     children = []
 
     def start(
-        *arguments: str, stdin=subprocess.DEVNULL, program=(sys.executable, "-m", "skcdf", "finetune"), **more
+        *arguments: str,
+        stdin=subprocess.DEVNULL,
+        program=(sys.executable, "-m", "skcdf", "finetune"),
+        pool="pool",
+        environment=stand_in,
+        **more,
     ):
-        command = [*program, "pool", str(tmp_path / "run"), *arguments]
+        command = [*program, str(pool), str(tmp_path / "run"), *arguments]
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
-        child = subprocess.Popen(command, env=stand_in, stdin=stdin, text=True, encoding="utf-8", **streams)
+        child = subprocess.Popen(
+            command, env=environment, stdin=stdin, text=True, encoding="utf-8", **streams
+        )
         children.append(child)
         return child
 
@@ -440,3 +450,34 @@ class TestScript:
             [sys.executable, "-c", code, str(script)], env=environment, capture_output=True, text=True
         )
         assert done.stdout.strip() == str(modules / "skcdf" / "__init__.py"), done.stderr
+
+
+class TestRealEngine:
+    """The whole way, on phantoms."""
+
+    def test_what_a_killed_slicer_leaves_goes_on_to_a_candidate_in_the_store(self, start, slicer, tmp_path):
+        pytest.importorskip("skcdf.fine_tuning")
+        from skcdf.trainer.checkpoint import read_state
+
+        pool, run = tmp_path / "pool", tmp_path / "run"
+        assert main(["phantom", str(pool), "--labelled", "1", "--unlabelled", "0", *SIZES]) == 0
+        environment = {**os.environ, "PYTHONPATH": str(PACKAGES), "OMP_NUM_THREADS": "1"}
+        command = ["--store", str(tmp_path / "store"), "--name", "liver", "--spacing", "7", "9", "9"]
+        command += ["--iterations", "40", *NETWORK]
+
+        child = start(*command, program=slicer, pool=pool, environment=environment)
+        wait_for_text(run / "log.txt", "train 1/40")
+        child.kill()
+        wait_for_text(run / "log.txt", "ends with exit code 130")
+        reached = read_state(run / "checkpoint.safetensors").iteration
+        assert 0 < reached < 40
+
+        done = finished(start(*command, "--resume", "--progress", "json", pool=pool, environment=environment))
+        assert done.returncode == 0, done.stderr
+        events = [json.loads(line) for line in done.stdout.splitlines()]
+        steps = [each for each in events if each["event"] == "progress" and each["phase"] == "train"]
+        assert steps[0]["fraction"] > reached / 40 and steps[-1]["fraction"] == 1
+        result = events[-1]
+        assert (result["event"], result["name"], result["version"]) == ("result", "liver", "v1")
+        assert ModelBundle.load(Path(result["model"])).training.labelled_cases == 1
+        assert result["comparison"] is not None

@@ -11,9 +11,11 @@ import importlib
 import logging
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from . import __version__
 from .errors import Cancelled, SkcdfError
+from .stop_sources import leave
 
 COMMANDS = (
     "segment",
@@ -83,6 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "Run again with --verbose before the command and report it.",
         )
     return code
+
+
+def program() -> NoReturn:
+    """Runs the command that this process was started for, and ends it."""
+    leave(main())
 
 
 def _complain(message: str, hint: str) -> int:

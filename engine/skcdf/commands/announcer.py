@@ -62,8 +62,8 @@ class Announcer:
 
     def stopping(self, text: str) -> None:
         """A stop was asked for; may come from any thread."""
-        self._write(text)
         if self._first:
+            self._write(text)
             self._attempt(ERRORS, lambda: self._show_note(text))
 
     def stopped(self, text: str, iteration: int | None) -> None:
