@@ -463,20 +463,20 @@ class TestRealEngine:
         assert main(["phantom", str(pool), "--labelled", "1", "--unlabelled", "0", *SIZES]) == 0
         environment = {**os.environ, "PYTHONPATH": str(PACKAGES), "OMP_NUM_THREADS": "1"}
         command = ["--store", str(tmp_path / "store"), "--name", "liver", "--spacing", "7", "9", "9"]
-        command += ["--iterations", "40", *NETWORK]
+        command += ["--iterations", "20", *NETWORK]
 
         child = start(*command, program=slicer, pool=pool, environment=environment)
-        wait_for_text(run / "log.txt", "train 1/40")
+        wait_for_text(run / "log.txt", "train 1/20")
         child.kill()
         wait_for_text(run / "log.txt", "ends with exit code 130")
         reached = read_state(run / "checkpoint.safetensors").iteration
-        assert 0 < reached < 40
+        assert 0 < reached < 20
 
         done = finished(start(*command, "--resume", "--progress", "json", pool=pool, environment=environment))
         assert done.returncode == 0, done.stderr
         events = [json.loads(line) for line in done.stdout.splitlines()]
         steps = [each for each in events if each["event"] == "progress" and each["phase"] == "train"]
-        assert steps[0]["fraction"] > reached / 40 and steps[-1]["fraction"] == 1
+        assert steps[0]["fraction"] > reached / 20 and steps[-1]["fraction"] == 1
         result = events[-1]
         assert (result["event"], result["name"], result["version"]) == ("result", "liver", "v1")
         assert ModelBundle.load(Path(result["model"])).training.labelled_cases == 1
