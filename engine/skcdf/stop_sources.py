@@ -203,7 +203,7 @@ class StopSources:
             return  # and nothing of it was read: it may be the rest of a shell script
         rest = b""
         while not self._closed.is_set():
-            if polled and not _is_readable(pipe, POLL_S):
+            if polled and (not _is_readable(pipe, POLL_S) or self._closed.is_set()):
                 continue
             try:
                 piece = os.read(pipe, 4096)

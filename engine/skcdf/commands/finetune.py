@@ -8,6 +8,7 @@ import math
 import os
 import re
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -230,9 +231,18 @@ def _announcer(options: argparse.Namespace) -> Announcer:
         pid=os.getpid(),
         protocol=EVENT_PROTOCOL,
         skcdf=__version__,
+        torch=_torch_version(),
         run_folder=str(options.run_folder.absolute()),
     )
     return announcer
+
+
+def _torch_version() -> str | None:
+    """Without importing it, which takes seconds."""
+    try:
+        return metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _described(options: argparse.Namespace) -> str:
