@@ -27,7 +27,7 @@ as Slicer shows them (RAS: right and anterior are plus for R and A) and as files
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    from .options import add_compute_arguments
+    from .options import add_compute_arguments, add_model_arguments
 
     parser.add_argument(
         "data",
@@ -37,9 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="rank the unlabelled cases of this labelled pool, nnU-Net raw data set or MSD task",
     )
     parser.add_argument("--scan", type=Path, metavar="IN", help="list places in this scan instead")
-    parser.add_argument(
-        "--model", default="", help="model name or folder (default: the one that ships with the program)"
-    )
+    add_model_arguments(parser)
     parser.add_argument("--count", type=int, default=10, help="how many cases or places to show (default 10)")
     parser.add_argument(
         "--output", type=Path, metavar="R.json", help="write them as JSON, too; of a pool every case"
@@ -53,13 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Ranks cases or lists places; see `SUMMARY`."""
     from ..device import choose_device
-    from ..models import default_model, find_model
+    from .options import chosen_model
 
     if (options.data is None) == (options.scan is None):
         raise SkcdfError("There is nothing to review, or too much.", "Give either POOL or --scan IN.")
     if options.count < 1:
         raise SkcdfError(f"--count {options.count}: there is nothing to show.", "Give at least 1.")
-    model = find_model(options.model) if options.model else default_model()
+    model = chosen_model(options)
     device = choose_device(options.device, options.precision)
     print(
         f"model: {model.name} {model.version}\nnotice: {model.notice}\ndevice: {device.description}",

@@ -24,6 +24,7 @@ SUMMARY = "Segment a scan, or every scan in a folder, on the scan's own grid."
 EXAMPLE = """examples:
   skcdf segment ct.nii.gz organs.nii.gz --picture organs.png --statistics organs.csv
   skcdf segment dicom_folder/ organs.nrrd --model my_run/model
+  skcdf segment ct.nii.gz organs.nii.gz --store models/ --model abdomen
   skcdf segment scans/ results/
   torchrun --nproc-per-node 2 -m skcdf segment scans/ results/"""
 PATIENCE = timedelta(days=1)
@@ -32,7 +33,7 @@ PATIENCE = timedelta(days=1)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    from .options import add_compute_arguments
+    from .options import add_compute_arguments, add_model_arguments
 
     parser.add_argument(
         "scan",
@@ -46,9 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="OUT",
         help="label map to write (.nii.gz, .nrrd, .mha); a folder when IN is one",
     )
-    parser.add_argument(
-        "--model", default="", help="model name or folder (default: the one that ships with the program)"
-    )
+    add_model_arguments(parser)
     parser.add_argument(
         "--picture", type=Path, metavar="P.png", help="draw three slices; a folder when IN is one"
     )
@@ -64,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     from ..image import images_in, stem
     from ..inference import Predictor
     from ..launch import launched
-    from ..models import default_model, find_model
+    from .options import chosen_model
 
     scans = images_in(options.scan) if options.scan.is_dir() else [options.scan]
     if not scans:
@@ -80,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     first = launched().rank == 0
     if not many and not first:
         return 0  # one scan is one process's work
-    model = find_model(options.model) if options.model else default_model()
+    model = chosen_model(options)
     device = choose_device(options.device, options.precision)
     if first:
         print(
