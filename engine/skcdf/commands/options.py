@@ -17,7 +17,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         default="",
-        help="model name or folder, or NAME or NAME@VERSION of the store (default: the one that ships with the program)",
+        help="model name or folder, or NAME or NAME@VERSION of the store (default: the shipped one)",
     )
     parser.add_argument(
         "--store", type=Path, metavar="STORE", help="model store in which MODEL is looked for first"
