@@ -547,19 +547,24 @@ def _said_until_killed(child: subprocess.Popen[str], chance: random.Random) -> l
 def test_a_killed_adding_leaves_whole_versions_only(store: ModelStore, bundle: Path) -> None:
     store.add("liver", bundle, **FACTS)
     code = f"""
+import uuid
 store = ModelStore.open({str(store.root)!r})
 while True:
     print(store.add("liver", {str(bundle)!r}, **FACTS).version, flush=True)
+    print(store.add(uuid.uuid4().hex, {str(bundle)!r}, **FACTS).name, flush=True)
 """
     chance = random.Random(1)
     for _ in range(KILLS):
-        before = [each.version for each in store.versions("liver")]
+        versions, lines = [each.version for each in store.versions("liver")], store.lines()
         said = [line.strip() for line in _said_until_killed(_child(code), chance)]
         store = ModelStore.open(store.root)
-        now = [each.version for each in store.versions("liver")]
-        assert now[: len(before) + len(said)] == before + said
-        assert len(now) <= len(before) + len(said) + 1  # the one that was in place, but not said
-        assert store.verify() == ()
+        now, begun = [each.version for each in store.versions("liver")], set(store.lines()) - set(lines)
+        assert now[: len(versions) + len(said[::2])] == versions + said[::2]
+        assert set(said[1::2]) <= begun
+        # One may be in place and not said.
+        assert len(now) + len(begun) - len(versions) <= len(said) + 1
+        assert store.add("next", bundle, **FACTS).name == "next"  # no lock of the dead is in the way
+    assert store.verify() == ()
     for leftover in store.root.glob(".*.new"):
         _age(leftover)
     store.add("liver", bundle, **FACTS)
