@@ -48,3 +48,13 @@ class CancelToken:
         """
         if self._event.is_set():
             raise Cancelled
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: ``45 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..files import TERMINATION
 from ..launch import launched
-from ..progress import CancelToken, Progress
+from ..progress import CancelToken, Progress, duration
 from ..stop_sources import StopSources
 
 LINE_SECONDS = 5.0
@@ -73,16 +73,6 @@ def _bar(report: Progress) -> Any:
     except ImportError:
         return None
     return tqdm(total=report.total, initial=report.done, desc=report.phase, unit="", dynamic_ncols=True)
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: ``45 s``, ``3 min 20 s``, ``2 h 5 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 @contextlib.contextmanager

@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
 def describe_plan(plan: TrainingPlan) -> str:
     """The plan as a table of choices with reasons, and the duration of each preset."""
     from ..plan import PRESETS
-    from .console import duration
+    from ..progress import duration
 
     width = max(len(choice.what) for choice in plan.choices)
     lines = [

@@ -191,8 +191,8 @@ def _or_note(draw: Callable[[], None]) -> None:
 
 
 def _print(scan: Path, output: Path, rows: list[OrganStatistics], seconds: float, windows: int) -> None:
+    from ..progress import duration
     from ..text_table import table
-    from .console import duration
 
     print(f"{scan} -> {output} ({windows} windows, {duration(seconds)})")
     head = ["organ", "mL", "mean", "sd", "pieces", ""]

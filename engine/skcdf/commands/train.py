@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from ..device import Device
     from ..models import ModelBundle
     from ..survey import Survey
-    from ..trainer import Trainer, TrainingConfig, TrainingVolume, VolumeCache
+    from ..trainer import Trainer, TrainingConfig, VolumeCache
 
 SUMMARY = "Train a model on a labelled pool, an nnU-Net raw data set or an MSD task; run it again to go on."
 EXAMPLE = """examples:
@@ -27,7 +29,6 @@ EXAMPLE = """examples:
   skcdf train pool/ runs/long --iterations 8000 --mirror
   torchrun --nproc-per-node 2 -m skcdf train pool/ runs/both   (docs/distributed.md)
 The model lies in RUN/model when the training is done, and RUN/report.html tells how it went."""
-SETTINGS_FILE = "settings.json"
 
 
 def run(options: argparse.Namespace) -> int:
@@ -46,12 +47,13 @@ def _run(options: argparse.Namespace) -> int:
     from ..ranks import from_first, joined
     from ..survey import survey_dataset
     from ..trainer import VolumeCache
+    from ..training_run import check_model_folder, export_run
     from .console import ConsoleProgress
 
     folder = re.sub(r"[^A-Za-z0-9._-]+", "_", options.run_folder.resolve().name).lstrip("._-")
     name = options.name or folder[:64] or "model"
     check_name(name)  # now, not after hours of training
-    _check_model_folder(options.run_folder / "model")
+    check_model_folder(options.run_folder)
     dataset = open_dataset(options.data)
     device = choose_device(options.device, options.precision)
     print(f"device: {device.description}")
@@ -69,21 +71,10 @@ def _run(options: argparse.Namespace) -> int:
             print(f"{launched().processes} processes train together, each with batches of its own")
         with VolumeCache(options.run_folder, options.cache_gib) as cache:
             trainer = _train(config, dataset, device, options.run_folder, cache)
-            model = _export(trainer, name, dataset, survey)
+            model = export_run(trainer, name, dataset, survey)
     if model is not None:
         _report(trainer, model, dataset, device)
     return 0
-
-
-def _check_model_folder(folder: Path) -> None:
-    """Refuses, before the training instead of after it, a folder that the model cannot replace."""
-    from ..models import MODEL_FILE
-
-    if folder.exists() and not (folder / MODEL_FILE).is_file():
-        raise SkcdfError(
-            f"{folder}: is there already and is no model.",
-            "Move it away, or give another folder for the run.",
-        )
 
 
 def _settings(
@@ -92,10 +83,11 @@ def _settings(
     """Those of the run that is resumed, else those of a fresh plan; the user's own choices go before both."""
     from ..files import read_json, write_json
     from ..plan import Budget, make_plan, with_preset
+    from ..progress import duration
     from ..recipes import published_recipe
     from ..trainer import TrainingConfig
     from ..trainer.checkpoint import FILE_NAME
-    from .console import duration
+    from ..training_run import SETTINGS_FILE
     from .plan import describe_plan
 
     file = options.run_folder / SETTINGS_FILE
@@ -130,13 +122,13 @@ def _settings(
 def _train(
     config: TrainingConfig, dataset: Dataset, device: Device, run_folder: Path, cache: VolumeCache
 ) -> Trainer:
+    from ..progress import duration
     from ..trainer import Trainer
-    from .console import ConsoleProgress, cancel_on_interrupt, duration
+    from ..training_run import data_of, load_volumes
+    from .console import ConsoleProgress, cancel_on_interrupt
 
     progress = ConsoleProgress()
-    volumes = {kind: _load(dataset, config, kind, cache) for kind in _needed(config)}
-    data: dict[str, object] = {kind: [each.fingerprint for each in found] for kind, found in volumes.items()}
-    data["labels"] = dataset.label_set.names
+    volumes = load_volumes(dataset, config, cache, progress)
     with cancel_on_interrupt() as cancel:
         trainer = Trainer(
             config,
@@ -145,7 +137,7 @@ def _train(
             volumes.get("unlabelled", []),
             run_folder,
             device,
-            data,
+            data_of(volumes, dataset.label_set),
             progress,
             cancel,
             volumes.get("validation", []),
@@ -164,45 +156,15 @@ def _train(
     return trainer
 
 
-def _export(trainer: Trainer, name: str, dataset: Dataset, survey: Survey | None) -> ModelBundle | None:
-    """The model is the first process's, which alone has surveyed the data."""
-    from ..trainer import export_bundle
-
-    if survey is not None:
-        return export_bundle(trainer.run_folder / "model", name, trainer, dataset, survey)
-    if trainer.state.best is None:
-        trainer.weights()  # the first process gathers batch statistics now, and needs the others' share
-    return None
-
-
 def _report(trainer: Trainer, model: ModelBundle, dataset: Dataset, device: Device) -> None:
-    from .training_report import Validation, validate_model, write_training_report
+    from ..training_report import Validation, validate_model, write_training_report
+    from .console import ConsoleProgress
+    from .evaluate import organ_table
 
     validation = Validation()
     if dataset.validation:
-        model, validation = validate_model(model, dataset, device)
-    report = write_training_report(trainer, model, dataset, device, validation)
+        model, validation = validate_model(model, dataset, device, progress=ConsoleProgress())
+        print(f"validation, {len(validation.scores)} cases:\n{organ_table(validation.scores)}")
+    command = shlex.join(["skcdf", *sys.argv[1:]])
+    report = write_training_report(trainer, model, dataset, device, validation, command)
     print(f"{model.folder}\n{report}\n{model.notice}")
-
-
-def _needed(config: TrainingConfig) -> list[str]:
-    """The parts of a data set that a training reads."""
-    from ..methods import method_class
-
-    unlabelled = method_class(config.method).uses_unlabelled
-    return ["labelled", *["unlabelled"] * unlabelled, *["validation"] * bool(config.validations)]
-
-
-def _load(dataset: Dataset, config: TrainingConfig, kind: str, cache: VolumeCache) -> list[TrainingVolume]:
-    from ..progress import Progress
-    from ..trainer import load_volume
-    from .console import ConsoleProgress
-
-    progress = ConsoleProgress()
-    cases = getattr(dataset, kind)
-    volumes = []
-    for index, case in enumerate(cases):
-        volume = load_volume(case, dataset.label_set, config.preprocessing, config.seed)
-        volumes.append(cache.keep(volume))
-        progress(Progress(f"load {kind} cases", index + 1, len(cases)))
-    return volumes

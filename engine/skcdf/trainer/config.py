@@ -30,6 +30,8 @@ class TrainingConfig:
         unlabelled_batch_size: unlabelled patches a step and process, for methods that use them.
         accumulate: a step's gradient is the mean over this many such batches.
         iterations: optimiser steps.
+        warm_up: during so many steps the learning rate of weights that carry over from another model rises from 0,
+            while fresh parts have all of it (`docs/fine-tuning.md`); without such weights it changes nothing.
         epoch_length: learning rate and ramps change only so often, one epoch late, as in the published programs
             (`docs/methods.md` §5); ``None``: at every step.
         optimizer: ``sgd`` (Nesterov) or ``adamw``.
@@ -58,6 +60,7 @@ class TrainingConfig:
     unlabelled_batch_size: int = 2
     accumulate: int = 1
     iterations: int = 1000
+    warm_up: int = 0
     epoch_length: int | None = None
     optimizer: str = "sgd"
     learning_rate: float = 0.05
@@ -85,6 +88,8 @@ class TrainingConfig:
                 "Iterations, batch sizes, accumulation, epoch length and filters must be at least 1.",
                 "Give larger numbers.",
             )
+        if self.warm_up < 0:
+            raise SkcdfError(f"A warm-up of {self.warm_up} steps cannot be.", "Take 0, or a positive number.")
         if self.validations < 0 or (self.patience is not None and self.patience < 1):
             raise SkcdfError(
                 "The number of validations must not be negative, and patience at least 1.",

@@ -104,11 +104,12 @@ def load_volume(case: Case, label_set: LabelSet, plan: PreprocessingPlan, seed: 
     labels = plan.resample_labels(label_map, placement).astype(np.uint8)
     labels[~annotated[labels]] = 0
     return TrainingVolume(
-        case.name, digest, image, labels, annotated, _locations(labels, annotated.size, seed)
+        case.name, digest, image, labels, annotated, class_locations(labels, annotated.size, seed)
     )
 
 
-def _locations(labels: np.ndarray, classes: int, seed: int) -> tuple[np.ndarray, ...]:
+def class_locations(labels: np.ndarray, classes: int, seed: int) -> tuple[np.ndarray, ...]:
+    """`TrainingVolume.locations` of ``labels`` ``(z, y, x)``."""
     rng = np.random.default_rng(seed)
     flat = labels.ravel()
     order = np.argsort(flat, kind="stable")
@@ -120,6 +121,47 @@ def _locations(labels: np.ndarray, classes: int, seed: int) -> tuple[np.ndarray,
             voxels = rng.choice(voxels, LOCATIONS_PER_CLASS, replace=False)
         locations.append(np.stack(np.unravel_index(voxels, labels.shape), 1).astype(np.int32))
     return tuple(locations)
+
+
+def check_volumes(
+    label_set: LabelSet,
+    labelled: Sequence[TrainingVolume],
+    unlabelled: Sequence[TrainingVolume],
+    validation: Sequence[TrainingVolume],
+    *,
+    mirror: bool,
+) -> None:
+    """Raises `SkcdfError` unless a training can learn every organ from these volumes, and be validated honestly.
+
+    Args:
+        label_set: of the volumes.
+        labelled, unlabelled: to train on.
+        validation: none of them may be trained on.
+        mirror: whether a left organ, mirrored, shows what a right one looks like.
+    """
+    if not labelled:
+        raise SkcdfError("There is no labelled training case.", "Add at least one to the data set.")
+    known = np.any([volume.annotated for volume in labelled], axis=0)
+    if mirror:
+        known |= known[list(label_set.mirrored_values)]
+    if not known.all():
+        raise unknown_organs([label.name for label in label_set.labels if not known[label.value]])
+    trained = {volume.image_hash: volume.name for volume in (*labelled, *unlabelled)}
+    for volume in validation:
+        if volume.image_hash in trained:
+            raise SkcdfError(
+                f"Validation case {volume.name} is the same scan as training case "
+                f"{trained[volume.image_hash]}.",
+                "Take it out of one of the two splits.",
+            )
+
+
+def unknown_organs(names: Sequence[str]) -> SkcdfError:
+    """The refusal to train on organs that no case shows."""
+    return SkcdfError(
+        f"No training case says where {names[0]} is: a model would guess it.",
+        f"Annotate {', '.join(names)} in one case at least, or leave it out of the label set.",
+    )
 
 
 @dataclass(frozen=True)

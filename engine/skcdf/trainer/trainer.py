@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -19,14 +20,15 @@ from ..labels import LabelSet
 from ..methods import Batch, Method, Moment, Problem, build_method
 from ..networks import build_network
 from ..progress import CancelToken, Progress, ProgressCallback, ignore_progress
-from ..ranks import rank, require_same, stop_together, world_size
+from ..ranks import any_rank, rank, require_same, stop_together, world_size
 from ..weights import read_weights, write_weights
 from .augment import apply_changes, draw_changes, mirror_annotated
 from .checkpoint import FILE_NAME, TrainingState, load_checkpoint, plain, read_state, save_checkpoint
 from .config import TrainingConfig
-from .data import Patches, PatchSampler, TrainingVolume, prefetch
+from .data import Patches, PatchSampler, TrainingVolume, check_volumes, prefetch
 from .distributed import SharedLosses, share_batch_statistics
 from .schedule import build_optimizer, set_learning_rate
+from .transfer import Transfer
 from .validation import mean_dice, validate
 
 CHECKPOINT_SECONDS = 60.0
@@ -54,6 +56,8 @@ class Trainer:
         progress: called after every iteration.
         cancel: asked before every iteration; a cancelled training writes a checkpoint first.
         validation: labelled volumes, by which the best weights are chosen; none of them is trained on.
+        start: weights to begin with instead of random ones. They are validated first, so that no worse ones are kept.
+        stop_after_s: seconds of training, over all sessions, after which it ends as if the last iteration was done.
     """
 
     config: TrainingConfig
@@ -66,9 +70,13 @@ class Trainer:
     progress: ProgressCallback = ignore_progress
     cancel: CancelToken = field(default_factory=CancelToken)
     validation: Sequence[TrainingVolume] = ()
+    start: Transfer | None = None
+    stop_after_s: float = math.inf
 
     def __post_init__(self) -> None:
-        self._check_volumes()
+        check_volumes(
+            self.label_set, self.labelled, self.unlabelled, self.validation, mirror=self.config.mirror
+        )
         torch.manual_seed(self.config.seed)
         self.method: Method = build_method(
             self.config.method, self._problem(), self.config.compat, self.config.method_options
@@ -78,17 +86,25 @@ class Trainer:
                 f"Method {self.config.method} needs unlabelled scans and there are none.",
                 "Add some to the data set, or take --method supervised.",
             )
+        if self.start is not None:
+            self.method.network.load_state_dict(self.start.weights)
         if world_size() > 1:
             share_batch_statistics(self.method.network, self.device)
         self.device.place(self.method.network)
         self._groups: Callable[[Batch, Moment, bool], Iterator[dict[str, Tensor]]] = (
             SharedLosses(self.method, self.device) if world_size() > 1 else self._own_groups
         )
-        self._optimizer = build_optimizer(self.method.network, self.config)
+        carried = self.start.carried if self.start else ()
+        self._optimizer = build_optimizer(self.method.network, self.config, carried)
         self._scaler = self.device.gradient_scaler()
         self._samplers = self._make_samplers()
-        processes = {"processes": world_size()} if world_size() > 1 else {}
-        self.state = TrainingState(plain(self.config.to_json()), plain({**self.data, **processes}))
+        self._validation_s = 0.0
+        data = dict(self.data)
+        if world_size() > 1:
+            data["processes"] = world_size()
+        if self.start is not None:
+            data["start"] = self.start.digest
+        self.state = TrainingState(plain(self.config.to_json()), plain(data))
 
     @property
     def checkpoint_file(self) -> Path:
@@ -187,13 +203,20 @@ class Trainer:
         return self.method.weights(self._statistics_patches)
 
     def _is_finished(self) -> bool:
-        """Whether the last iteration is done, or patience has run out; validates first where that is due."""
+        """Whether iterations, patience or time have run out; validates first where that is due."""
+        late = self._is_late()
         with self._timed():
-            self._validate()
+            self._validate(last=late)
         found, patience = self.state.validations, self.config.patience
         since = len(found) - 1 - found.index(self.state.best) if self.state.best else 0
         hopeless = patience is not None and since >= patience
-        return hopeless or self.state.iteration >= self.config.iterations
+        return hopeless or late or self.state.iteration >= self.config.iterations
+
+    def _is_late(self) -> bool:
+        """Whether there is time for no more than one last validation."""
+        if self.stop_after_s == math.inf:
+            return False
+        return any_rank(self.state.seconds + self._validation_s >= self.stop_after_s)
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -202,27 +225,6 @@ class Trainer:
             yield
         finally:
             self.state.seconds += time.monotonic() - begin
-
-    def _check_volumes(self) -> None:
-        if not self.labelled:
-            raise SkcdfError("There is no labelled training case.", "Add at least one to the data set.")
-        known = np.any([volume.annotated for volume in self.labelled], axis=0)
-        if self.config.mirror:  # a left organ that is mirrored shows what a right one looks like
-            known |= known[list(self.label_set.mirrored_values)]
-        if not known.all():
-            names = [label.name for label in self.label_set.labels if not known[label.value]]
-            raise SkcdfError(
-                f"No training case says where {names[0]} is: a model would guess it.",
-                f"Annotate {', '.join(names)} in one case at least, or leave it out of the label set.",
-            )
-        trained = {volume.image_hash: volume.name for volume in (*self.labelled, *self.unlabelled)}
-        for volume in self.validation:
-            if volume.image_hash in trained:
-                raise SkcdfError(
-                    f"Validation case {volume.name} is the same scan as training case "
-                    f"{trained[volume.image_hash]}.",
-                    "Take it out of one of the two splits.",
-                )
 
     def _problem(self) -> Problem:
         ordered = sorted(self.labelled, key=lambda volume: volume.name)
@@ -303,13 +305,25 @@ class Trainer:
             state.history.append([state.iteration, sum(means.values()), means])
             state.recent = []
 
-    def _validate(self) -> None:
-        """Segments the validation cases where the settings say so; keeps the weights if they are the best so far."""
-        state = self.state
+    def _validate(self, last: bool) -> None:
+        """Segments the validation cases where that is due; keeps the weights if they are the best so far.
+
+        Args:
+            last: there will be no other occasion.
+        """
+        state, config = self.state, self.config
+        begins = self.start is not None and state.iteration == 0
+        due = config.is_validated(state.iteration) or (config.validations > 0 and (begins or last))
         done = bool(state.validations) and state.validations[-1][0] == state.iteration
-        if not self.validation or not self.config.is_validated(state.iteration) or done:
+        if not self.validation or not due or done:
             return
-        weights = self.method.weights(self._statistics_patches)
+        begin = time.monotonic()
+        if begins and self.start is not None and self.start.faithful:
+            weights = (
+                self.start.weights
+            )  # statistics gathered anew would make it another model than the parent
+        else:
+            weights = self.method.weights(self._statistics_patches)
         keys = self.method.inference_keys()
         network = build_network(*self.method.inference_network())
         network.load_state_dict(weights if keys == "all" else {key: weights[key] for key in keys})
@@ -328,6 +342,7 @@ class Trainer:
             with atomic_write(self.best_file) as temporary:
                 write_weights(temporary, weights)
         state.validations.append([state.iteration, dice, organs])
+        self._validation_s = time.monotonic() - begin
         self._save()
 
     def _resume(self) -> None:
@@ -349,12 +364,16 @@ class Trainer:
                 if before > 1
                 else "Start it without torchrun, or give another folder to start anew.",
             )
-        if (found.config, found.data) != (self.state.config, self.state.data):
+        stored = TrainingConfig.from_json(
+            found.config, str(self.checkpoint_file)
+        )  # maybe of an older version
+        if (plain(stored.to_json()), found.data) != (self.state.config, self.state.data):
             raise SkcdfError(
                 f"{self.checkpoint_file}: this folder holds a run with other settings or data.",
                 "Give the same settings to go on with it, or another folder to start anew.",
             )
         self.state = load_checkpoint(self.checkpoint_file, self.method.network, self._optimizer)
+        self.state.config = plain(stored.to_json())
         if self.state.scaler:
             self._scaler.load_state_dict(self.state.scaler)
 

@@ -1,28 +1,24 @@
-"""What ``skcdf train`` does with a new model: segments the pinned validation cases, and writes the run's report."""
+"""What happens to a new model: it segments the pinned validation cases, and the run's report is written."""
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..cases import Dataset
-from ..device import Device
-from ..errors import SkcdfError
-from ..image import read_image, read_label_map
-from ..inference import Predictor
-from ..metrics import OrganScore, OrganSummary, evaluate_case, summarize
-from ..models import Accuracy, ModelBundle, save_bundle
-from ..picture import overlay_picture
-from ..pool import voxel_hash
-from ..progress import Progress
-from ..report import LossPoint, ReportPicture, TrainingReport, ValidationPoint, write_report
-from ..trainer import Trainer
-from .console import ConsoleProgress
-from .evaluate import organ_table
+from .cases import Dataset
+from .device import Device
+from .errors import SkcdfError
+from .image import read_image, read_label_map
+from .inference import Predictor
+from .metrics import OrganScore, OrganSummary, evaluate_case, summarize
+from .models import Accuracy, ModelBundle, save_bundle
+from .picture import overlay_picture
+from .pool import voxel_hash
+from .progress import CancelToken, Progress, ProgressCallback, ignore_progress
+from .report import LossPoint, ReportPicture, TrainingReport, ValidationPoint, write_report
+from .trainer import Trainer
 
 REPORT_FILE = "report.html"
 PICTURES = 3
@@ -37,20 +33,40 @@ class Validation:
         summary: organ by organ; empty without such cases.
         protocol: which cases.
         pictures: of the first few cases.
+        scores: of every case, organ by organ.
     """
 
     summary: tuple[OrganSummary, ...] = ()
     protocol: str = ""
     pictures: tuple[ReportPicture, ...] = ()
+    scores: tuple[Sequence[OrganScore], ...] = ()
 
 
-def validate_model(model: ModelBundle, dataset: Dataset, device: Device) -> tuple[ModelBundle, Validation]:
-    """Segments the pinned validation cases, prints the table and keeps it in the bundle.
+def validate_model(
+    model: ModelBundle,
+    dataset: Dataset,
+    device: Device,
+    *,
+    progress: ProgressCallback = ignore_progress,
+    cancel: CancelToken | None = None,
+) -> tuple[ModelBundle, Validation]:
+    """Segments the pinned validation cases and keeps the accuracy in the bundle.
+
+    Args:
+        model: a saved one.
+        dataset: whose validation cases.
+        device: where to compute.
+        progress: called after every case.
+        cancel: obeyed before every window.
+
+    Returns:
+        The model with its accuracy, saved again, and what was found.
 
     Raises:
+        Cancelled: the token was raised; the model is as it was.
         SkcdfError: a validation scan was trained on, or cannot be read.
     """
-    predictor, progress = Predictor(model, device), ConsoleProgress()
+    predictor = Predictor(model, device)
     scores: list[Sequence[OrganScore]] = []
     pictures: list[ReportPicture] = []
     for index, case in enumerate(dataset.validation):
@@ -62,7 +78,7 @@ def validate_model(model: ModelBundle, dataset: Dataset, device: Device) -> tupl
                 f"{case.image}: this validation scan was trained on.",
                 "Take it out of one of the two splits and train again.",
             )
-        found = predictor.segment(scan).label_map.array
+        found = predictor.segment(scan, cancel=cancel).label_map.array
         spacing = reference.geometry.array_spacing
         scores.append(
             evaluate_case(found, reference.array, dataset.label_set, spacing, annotated=case.annotated)
@@ -71,7 +87,6 @@ def validate_model(model: ModelBundle, dataset: Dataset, device: Device) -> tupl
             picture = overlay_picture(scan, found, reference.array, dataset.label_set)
             pictures.append(ReportPicture(f"Validation case {case.name}: reference, prediction", picture))
         progress(Progress("validate", index + 1, len(dataset.validation)))
-    print(f"validation, {len(scores)} cases:\n{organ_table(scores)}")
     protocol = f"the {len(scores)} pinned validation cases of data set {dataset.name}"
     if dataset.protocol:
         protocol += f", protocol {dataset.protocol}"
@@ -80,7 +95,7 @@ def validate_model(model: ModelBundle, dataset: Dataset, device: Device) -> tupl
     measured = replace(model, metrics=_accuracies(summary, protocol))
     keys = model.weights.inference_keys if model.weights else "all"
     saved = save_bundle(model.folder, measured, model.load_weights(), inference_keys=keys)
-    return saved, Validation(summary, protocol, tuple(pictures))
+    return saved, Validation(summary, protocol, tuple(pictures), tuple(scores))
 
 
 def _accuracies(summary: Sequence[OrganSummary], protocol: str) -> tuple[Accuracy, ...]:
@@ -99,9 +114,23 @@ def _accuracies(summary: Sequence[OrganSummary], protocol: str) -> tuple[Accurac
 
 
 def write_training_report(
-    trainer: Trainer, model: ModelBundle, dataset: Dataset, device: Device, validation: Validation
+    trainer: Trainer,
+    model: ModelBundle,
+    dataset: Dataset,
+    device: Device,
+    validation: Validation,
+    command: str,
 ) -> Path:
-    """Writes ``report.html`` into the run's folder; returns its path."""
+    """Writes ``report.html`` into the run's folder; returns its path.
+
+    Args:
+        trainer: after its run.
+        model: what came out.
+        dataset: what it was trained on.
+        device: where.
+        validation: of ``model``.
+        command: what makes the run again.
+    """
     state, config = trainer.state, trainer.config
     report = TrainingReport(
         title=f"Training of {model.name}",
@@ -126,7 +155,7 @@ def write_training_report(
         accuracy=validation.summary,
         accuracy_protocol=validation.protocol,
         pictures=validation.pictures,
-        command=shlex.join(["skcdf", *sys.argv[1:]]),
+        command=command,
     )
     path = trainer.run_folder / REPORT_FILE
     write_report(path, report)

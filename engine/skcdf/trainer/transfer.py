@@ -1,0 +1,263 @@
+"""Start weights from an existing model: what carries over, and what starts fresh (`docs/fine-tuning.md` §1).
+
+Classes are known by identity, never by value: an organ keeps its rows of the heads wherever the new label set puts
+it. Between methods, encoder and decoders are copied; what the other method does not have starts fresh.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import SkcdfError
+from ..labels import Label, LabelSet
+from ..methods import Problem, build_method
+from ..models import ModelBundle
+from ..networks.decoupled import DecoupledVNet
+from .config import TrainingConfig
+
+NEW_CLASS_MARGIN = math.log(20)
+"""A new organ begins as a twentieth of what background is: every voxel of it was background so far."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Weights to start a training with.
+
+    Attributes:
+        weights: the whole state dict.
+        carried: tensors that were taken over, rows of dropped classes left out.
+        fresh: tensors that hold something new, be it only the row of a new class.
+        notes: what a person should know, a sentence each.
+        faithful: whether kept organs are found exactly where the parent finds them.
+    """
+
+    weights: dict[str, Tensor]
+    carried: tuple[str, ...]
+    fresh: tuple[str, ...]
+    notes: tuple[str, ...]
+    faithful: bool
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of names and numbers: other start weights are another training."""
+        digest = hashlib.sha256(repr(self.fresh).encode())
+        for name, tensor in sorted(self.weights.items()):
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def start_of(config: TrainingConfig, label_set: LabelSet, parent: ModelBundle) -> Transfer:
+    """The start weights of a training; fresh parts are a function of the seed.
+
+    Raises:
+        SkcdfError: see `transferred_weights`.
+    """
+    torch.manual_seed(config.seed)
+    problem = Problem(1, label_set.number_of_classes, config.filters, config.patch_size)
+    method = build_method(config.method, problem, config.compat, config.method_options)
+    return transferred_weights(method.network, config.method, label_set, parent)
+
+
+def transferred_weights(
+    network: nn.Module, method: str, label_set: LabelSet, parent: ModelBundle
+) -> Transfer:
+    """What of ``parent`` goes into a fresh network.
+
+    Args:
+        network: of the method, freshly initialised.
+        method: its name.
+        label_set: of the training to come.
+        parent: the model to start from; it may lack what only further training needs.
+
+    Raises:
+        SkcdfError: filters, channels or patch size differ, or the parent's weights cannot be read.
+    """
+    own, given = network.state_dict(), parent.load_weights()
+    _require_same_shape(own, given, parent)
+    matches = matched_values(label_set, parent.label_set)
+    weights: dict[str, Tensor] = {}
+    carried: list[str] = []
+    fresh: list[str] = []
+    for name, tensor in own.items():
+        source = next((given[each] for each in _sources(name) if each in given), None)
+        if source is None and _is_knowledge(name):
+            weights[name] = tensor.clone()
+            fresh.append(name)
+            continue
+        if source is None:
+            raise SkcdfError(f"Model {parent.name} lacks the tensor {name}.", "Start from another model.")
+        if ".heads." in name:
+            source = _head(source, label_set, matches, bias=name.endswith("bias"))
+        if source.shape != tensor.shape:
+            raise _other_patch(parent) if _is_knowledge(name) else _other_shape(parent, name)
+        weights[name] = source.to(tensor.dtype).clone()
+        (fresh if ".heads." in name and len(matches) < len(label_set.labels) else carried).append(name)
+    _require_same_heads(network, parent)
+    changed = isinstance(network, DecoupledVNet) != any(map(_is_knowledge, given))
+    if changed and isinstance(network, DecoupledVNet):
+        _begin_gently(network, weights)
+    notes = (*_method_notes(method, parent, changed, network), *_class_notes(label_set, parent, matches))
+    return Transfer(weights, tuple(carried), tuple(fresh), notes, not changed)
+
+
+def matched_values(label_set: LabelSet, parent: LabelSet) -> dict[int, int]:
+    """Value in ``label_set`` to value in ``parent`` of every organ that both know.
+
+    Organs are the same that have the same name, else the same code and modifier where these tell one organ from all
+    others.
+    """
+    by_name = {label.name: label.value for label in parent.labels}
+    matches = {label.value: by_name[label.name] for label in label_set.labels if label.name in by_name}
+    own = [label for label in label_set.labels if label.value not in matches]
+    others = [label for label in parent.labels if label.value not in matches.values()]
+    counts = Counter(_concept(label) for label in own), Counter(_concept(label) for label in others)
+    by_concept = {_concept(label): label.value for label in others}
+    for label in own:
+        concept = _concept(label)
+        if all(count[concept] == 1 for count in counts):
+            matches[label.value] = by_concept[concept]
+    return matches
+
+
+def _concept(label: Label) -> tuple[str, ...]:
+    modifier = (label.modifier.scheme, label.modifier.value) if label.modifier else ()
+    return (label.code.scheme, label.code.value, *modifier)
+
+
+def _is_knowledge(name: str) -> bool:
+    return name.startswith(("local_knowledge.", "global_knowledge."))
+
+
+def _sources(name: str) -> list[str]:
+    """Names under which the parent may hold a tensor, best first: its own, the other decoder's, the other head's."""
+    part, _, rest = name.partition(".")
+    if part not in ("decoder", "decoder_l", "decoder_u"):
+        return [name]
+    decoders = {
+        "decoder": ("decoder", "decoder_u"),
+        "decoder_u": ("decoder_u", "decoder"),
+        "decoder_l": ("decoder_l", "decoder_u", "decoder"),
+    }[part]
+    rests = [rest, rest.replace("heads.abc.", "heads.main.")]
+    return [f"{decoder}.{each}" for each in dict.fromkeys(rests) for decoder in decoders]
+
+
+def _head(source: Tensor, label_set: LabelSet, matches: dict[int, int], *, bias: bool) -> Tensor:
+    """Rows of a 1×1×1 head in the order of ``label_set``.
+
+    A new organ's row is background's, lowered: so its probability rises first where it was background that the
+    network was unsure of, no kept organ's voxel changes hands at the start, and its gradient is of ordinary size. A
+    random row would claim voxels of kept organs before it has seen one of its own.
+    """
+    rows = [source[0]]
+    for label in label_set.labels:
+        if label.value in matches:
+            rows.append(source[matches[label.value]])
+        else:
+            rows.append(source[0] - NEW_CLASS_MARGIN if bias else source[0])
+    return torch.stack(rows)
+
+
+def _begin_gently(network: DecoupledVNet, weights: dict[str, Tensor]) -> None:
+    """Fresh SKC blocks that pass the encoder's features on, so that the decoders find what they know."""
+    mean, spread = _rectified_moments(network, weights)
+    for block, name in (
+        (network.local_knowledge, "local_knowledge"),
+        (network.global_knowledge, "global_knowledge"),
+    ):
+        block.pass_through(mean, spread)
+        weights.update({f"{name}.{key}": tensor.clone() for key, tensor in block.state_dict().items()})
+
+
+def _rectified_moments(network: DecoupledVNet, weights: dict[str, Tensor]) -> tuple[float, float]:
+    """Mean and standard deviation over channels of the deepest features.
+
+    They leave a batch norm and a ReLU: before it, each channel is about normal with the norm's bias as mean and its
+    weight as deviation, and the moments of a rectified normal are known.
+    """
+    norms = [name for name, module in network.named_modules() if isinstance(module, nn.BatchNorm3d)]
+    last = [name for name in norms if name.startswith("encoder.")][-1]
+    mean, deviation = weights[f"{last}.bias"].double(), weights[f"{last}.weight"].double().abs() + 1e-6
+    normal = torch.distributions.Normal(torch.zeros(()).double(), 1.0)
+    ratio = mean / deviation
+    below, density = normal.cdf(ratio), normal.log_prob(ratio).exp()
+    first = mean * below + deviation * density
+    second = (mean**2 + deviation**2) * below + mean * deviation * density
+    average = float(first.mean())
+    return average, math.sqrt(max(float(second.mean()) - average**2, 1e-12))
+
+
+def _require_same_shape(own: dict[str, Tensor], given: dict[str, Tensor], parent: ModelBundle) -> None:
+    name = "encoder.stages.0.0.weight"
+    if name not in given:
+        raise SkcdfError(
+            f"Model {parent.name}: its network, {parent.network.name}, cannot be trained further.",
+            "Start from a model of network vnet or skcdf.",
+        )
+    (filters, channels), (parent_filters, parent_channels) = own[name].shape[:2], given[name].shape[:2]
+    for what, mine, theirs in (("filters", filters, parent_filters), ("channels", channels, parent_channels)):
+        if mine != theirs:
+            raise SkcdfError(
+                f"Model {parent.name} has {theirs} {what}, this training {mine}: its weights do not fit.",
+                f"Train with {theirs} {what}, or start from another model or from none.",
+            )
+
+
+def _require_same_heads(network: nn.Module, parent: ModelBundle) -> None:
+    if parent.network.name != "skcdf" or not isinstance(network, DecoupledVNet):
+        return
+    consistent = bool(parent.network.arguments.get("consistent_heads", True))
+    if network.global_knowledge.permuted_heads == consistent:
+        raise SkcdfError(
+            f"Model {parent.name}: its global SKC block reads its attention heads in another order.",
+            f"Set the method's option heads to {'consistent' if consistent else 'permuted'}.",
+        )
+
+
+def _other_patch(parent: ModelBundle) -> SkcdfError:
+    patch = " x ".join(map(str, parent.patch_size))
+    return SkcdfError(
+        f"Model {parent.name} was trained on patches of {patch} voxels, and its SKC blocks are tied to that size.",
+        "Leave the patch size to the model, or take --method supervised, which has no such blocks.",
+    )
+
+
+def _other_shape(parent: ModelBundle, name: str) -> SkcdfError:
+    return SkcdfError(
+        f"Model {parent.name}: the tensor {name} has another shape than this network's.",
+        "Start from another model.",
+    )
+
+
+def _method_notes(method: str, parent: ModelBundle, changed: bool, network: nn.Module) -> list[str]:
+    notes = []
+    if changed and isinstance(network, DecoupledVNet):
+        notes.append(
+            f"The method changes from {parent.training.method} to {method}: encoder and decoders carry over, the SKC "
+            "blocks start fresh."
+        )
+    elif changed:
+        notes.append(
+            f"The method changes from {parent.training.method} to {method}: encoder and decoder carry over, the SKC "
+            "blocks between them go, so that the start is worse than the parent."
+        )
+    return notes
+
+
+def _class_notes(label_set: LabelSet, parent: ModelBundle, matches: dict[int, int]) -> list[str]:
+    new = [label.name for label in label_set.labels if label.value not in matches]
+    gone = [label.name for label in parent.label_set.labels if label.value not in matches.values()]
+    notes = []
+    if new:
+        notes.append(f"New to the model: {', '.join(new)}.")
+    if gone:
+        notes.append(f"No longer in the label set, so forgotten: {', '.join(gone)}.")
+    return notes
