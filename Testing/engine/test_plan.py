@@ -56,7 +56,7 @@ def stopwatch(monkeypatch):
     """Measures in no time, as on a machine that takes the same for every voxel and filter."""
     measured = []
 
-    def measure(config, label_set, device, repeats=3):
+    def measure(config, label_set, device, repeats=3, cancel=None):
         measured.append(config)
         return seconds(config)
 
@@ -189,7 +189,7 @@ def test_unlabelled_patches_take_memory_too():
 
 
 def test_a_patch_that_does_not_fit_the_device_is_not_planned(monkeypatch):
-    def measure(config, label_set, device, repeats=3):
+    def measure(config, label_set, device, repeats=3, cancel=None):
         if math.prod(config.patch_size) > 64**3:
             raise OutOfMemory
         return seconds(config)

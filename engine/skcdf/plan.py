@@ -16,6 +16,7 @@ from .device import Device, OutOfMemory
 from .labels import LabelSet
 from .methods import Batch, Moment, Problem, build_method, method_class
 from .preprocessing import Intensity, PreprocessingPlan, Shape, Spacing
+from .progress import CancelToken
 from .survey import Survey
 from .trainer.config import TrainingConfig
 from .trainer.schedule import build_optimizer
@@ -101,6 +102,7 @@ def make_plan(
     device: Device,
     budget: Budget,
     chosen: Mapping[str, Any] | None = None,
+    cancel: CancelToken | None = None,
 ) -> TrainingPlan:
     """Chooses spacing, intensities, filters, batch and patch, and measures an iteration.
 
@@ -110,6 +112,10 @@ def make_plan(
         device: where training will run; the time is measured there.
         budget: time and memory.
         chosen: settings that the user has decided, by their names in `TrainingConfig`; ``spacing``, too.
+        cancel: obeyed before every measured step.
+
+    Raises:
+        Cancelled: the token was raised.
     """
     chosen = dict(chosen or {})
     method = chosen.get("method", "supervised")
@@ -117,10 +123,10 @@ def make_plan(
     if "patch_size" in chosen:
         voxels = math.prod(chosen["patch_size"])
     else:
-        voxels = _affordable(label_set, device, budget, filters, method)
+        voxels = _affordable(label_set, device, budget, filters, method, cancel)
         if voxels < _SMALL_PATCH and filters > 8 and "filters" not in chosen:
             filters = 8
-            voxels = _affordable(label_set, device, budget, filters, method)
+            voxels = _affordable(label_set, device, budget, filters, method, cancel)
     voxels = max(voxels, PATCH_STEP**3)
     spacing = chosen.pop("spacing", None) or _spacing(survey, voxels)
     shape = np.maximum(np.median(survey.extents, axis=0) / spacing, 1)
@@ -132,13 +138,23 @@ def make_plan(
         preprocessing, patch, method, filters=filters, batch_size=2, iterations=PRESETS["standard"]
     )
     config = replace(config, **chosen)
-    seconds = measure_iteration(config, label_set, device)
+    seconds = measure_iteration(config, label_set, device, cancel=cancel)
     choices = _reasons(survey, config, budget, device, shape)
     return TrainingPlan(config, choices, seconds)
 
 
-def measure_iteration(config: TrainingConfig, label_set: LabelSet, device: Device, repeats: int = 3) -> float:
-    """Seconds of one optimiser step on random patches: median of ``repeats`` after a warm-up."""
+def measure_iteration(
+    config: TrainingConfig,
+    label_set: LabelSet,
+    device: Device,
+    repeats: int = 3,
+    cancel: CancelToken | None = None,
+) -> float:
+    """Seconds of one optimiser step on random patches: median of ``repeats`` after a warm-up.
+
+    Raises:
+        Cancelled: ``cancel`` was raised.
+    """
     classes = label_set.number_of_classes
     problem = Problem(1, classes, config.filters, config.patch_size)
     method = build_method(config.method, problem, config.compat, config.method_options)
@@ -153,6 +169,8 @@ def measure_iteration(config: TrainingConfig, label_set: LabelSet, device: Devic
     )
     times = []
     for _ in range(repeats + 1):
+        if cancel is not None:
+            cancel.raise_if_cancelled()
         begin = time.perf_counter()
         method.begin_step()
         optimizer.zero_grad()
@@ -172,7 +190,14 @@ def _noise(count: int, patch_size: Shape, device: Device) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last_3d)
 
 
-def _affordable(label_set: LabelSet, device: Device, budget: Budget, filters: int, method: str) -> int:
+def _affordable(
+    label_set: LabelSet,
+    device: Device,
+    budget: Budget,
+    filters: int,
+    method: str,
+    cancel: CancelToken | None,
+) -> int:
     """Voxels of the largest of `PROBES` whose step fits memory and time; 0 when none does.
 
     Measured, from the smallest on: an extrapolation from a small step would be wrong by a factor, since small
@@ -192,7 +217,7 @@ def _affordable(label_set: LabelSet, device: Device, budget: Budget, filters: in
         if patches * bytes_per_voxel * voxels > budget.memory_gib * 2**30:
             break
         try:
-            seconds = measure_iteration(config, label_set, device, repeats=2)
+            seconds = measure_iteration(config, label_set, device, 2, cancel)
         except OutOfMemory:
             break
         if seconds > seconds_allowed:

@@ -6,7 +6,7 @@ slot. Left–right mirroring exchanges the values of paired organs, so that side
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..labels import LabelSet
+from ..methods import Batch
 from ..preprocessing import Spacing
-from .config import Augmentation
+from .config import Augmentation, TrainingConfig
+from .data import Patches
 
 ROTATION_DEGREES = 12.0
 SCALING = 1.2
@@ -135,3 +137,38 @@ def mirror_annotated(annotated: Tensor, changes: list[Change], label_set: LabelS
     exchange = torch.tensor(label_set.mirrored_values, device=annotated.device)
     rows = [row[exchange] if change.mirror else row for row, change in zip(annotated, changes, strict=True)]
     return torch.stack(rows)
+
+
+def augmented(
+    patches: Sequence[Patches],
+    seed: tuple[int, ...],
+    index: int,
+    slots: Callable[[int], range],
+    config: TrainingConfig,
+    label_set: LabelSet,
+    device: torch.device,
+) -> Batch:
+    """One batch as the method sees it.
+
+    Args:
+        patches: labelled ones and, for methods that use them, unlabelled ones.
+        seed: with stream, ``index`` and slot it decides every change.
+        index: the batch's number.
+        slots: this process's places among those of all, each of which has so many.
+        config: the settings.
+        label_set: of the labels.
+        device: where to compute.
+    """
+    spacing = config.preprocessing.spacing or (1.0, 1.0, 1.0)
+    parts = []
+    for stream, drawn in enumerate(patches):
+        images, labels, annotated = (
+            tensor.to(device, non_blocking=True) for tensor in (drawn.images, drawn.labels, drawn.annotated)
+        )
+        seeds = ((*seed, stream, index, slot) for slot in slots(len(images)))
+        changes = draw_changes(seeds, mirror=config.mirror, augmentation=config.augmentation)
+        images, labels = apply_changes(images, labels, changes, spacing, label_set)
+        images = images.contiguous(memory_format=torch.channels_last_3d)
+        parts.append((images, labels, mirror_annotated(annotated, changes, label_set)))
+    images, labels, annotated = parts[0]
+    return Batch(images, labels, annotated, parts[1][0] if len(parts) > 1 else None)

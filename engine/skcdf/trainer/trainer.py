@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..device import Device
 from ..errors import Cancelled, SkcdfError
@@ -22,7 +22,7 @@ from ..networks import build_network
 from ..progress import CancelToken, Progress, ProgressCallback, ignore_progress
 from ..ranks import any_rank, rank, require_same, stop_together, world_size
 from ..weights import read_weights, write_weights
-from .augment import apply_changes, draw_changes, mirror_annotated
+from .augment import augmented
 from .checkpoint import FILE_NAME, TrainingState, load_checkpoint, plain, read_state, save_checkpoint
 from .config import TrainingConfig
 from .data import Patches, PatchSampler, TrainingVolume, check_volumes, prefetch
@@ -165,7 +165,9 @@ class Trainer:
         self._optimizer.zero_grad(set_to_none=True)
         sums: dict[str, float] = {}
         for index, patches in enumerate(batches):
-            batch = self._augmented(iteration * len(batches) + index, patches)
+            number, device = iteration * len(batches) + index, self.device.torch_device
+            seed = (self.config.seed, _CHANGES)
+            batch = augmented(patches, seed, number, _slots, self.config, self.label_set, device)
             last = index == len(batches) - 1
             for losses in self._groups(batch, self.config.moment(iteration), last):
                 total = torch.stack(list(losses.values())).sum()
@@ -200,7 +202,25 @@ class Trainer:
                     "Restore the file, or train anew in another folder.",
                 )
             return read_weights(self.best_file)
+        return self.current_weights()
+
+    def current_weights(self) -> dict[str, Tensor]:
+        """The weights as they are now; all processes must ask for them."""
         return self.method.weights(self._statistics_patches)
+
+    def inference_network(self, weights: dict[str, Tensor]) -> nn.Module:
+        """What segments with ``weights``, on the training device."""
+        keys = self.method.inference_keys()
+        network = build_network(*self.method.inference_network())
+        network.load_state_dict(weights if keys == "all" else {key: weights[key] for key in keys})
+        self.device.place(network)
+        return network
+
+    def draw(self, iteration: int) -> list[tuple[Patches, ...]]:
+        """The batches of one step."""
+        count = self.config.accumulate
+        first = iteration * count
+        return [tuple(each.draw(index) for each in self._samplers) for index in range(first, first + count)]
 
     def _is_finished(self) -> bool:
         """Whether iterations, patience or time have run out; validates first where that is due."""
@@ -273,23 +293,6 @@ class Trainer:
                 images = sampler.draw(index).images.to(self.device.torch_device)
                 yield images.contiguous(memory_format=torch.channels_last_3d)
 
-    def _augmented(self, index: int, patches: tuple[Patches, ...]) -> Batch:
-        device, config = self.device.torch_device, self.config
-        spacing = config.preprocessing.spacing or (1.0, 1.0, 1.0)
-        parts = []
-        for stream, drawn in enumerate(patches):
-            images, labels, annotated = (
-                tensor.to(device, non_blocking=True)
-                for tensor in (drawn.images, drawn.labels, drawn.annotated)
-            )
-            seeds = ((config.seed, _CHANGES, stream, index, slot) for slot in _slots(len(images)))
-            changes = draw_changes(seeds, mirror=config.mirror, augmentation=config.augmentation)
-            images, labels = apply_changes(images, labels, changes, spacing, self.label_set)
-            images = images.contiguous(memory_format=torch.channels_last_3d)
-            parts.append((images, labels, mirror_annotated(annotated, changes, self.label_set)))
-        images, labels, annotated = parts[0]
-        return Batch(images, labels, annotated, parts[1][0] if len(parts) > 1 else None)
-
     def _record(self, losses: dict[str, float]) -> None:
         state = self.state
         state.iteration += 1
@@ -323,11 +326,8 @@ class Trainer:
                 self.start.weights
             )  # statistics gathered anew would make it another model than the parent
         else:
-            weights = self.method.weights(self._statistics_patches)
-        keys = self.method.inference_keys()
-        network = build_network(*self.method.inference_network())
-        network.load_state_dict(weights if keys == "all" else {key: weights[key] for key in keys})
-        self.device.place(network)
+            weights = self.current_weights()
+        network = self.inference_network(weights)
         organs = validate(
             network,
             self.validation,

@@ -47,19 +47,12 @@ def validate(
     network.eval()
     window = SlidingWindow(patch_size, label_set.number_of_classes, device=device.name)
 
-    def predict(patches: Tensor) -> Tensor:
-        with torch.inference_mode(), device.autocast():
-            scores: Tensor = network(patches.to(device.torch_device, memory_format=torch.channels_last_3d))
-        return scores
-
     table = np.zeros((len(volumes), label_set.number_of_classes))
     stopped = False
     try:
         for index in range(rank(), len(volumes), world_size()):
             volume = volumes[index]
-            found = np.zeros(volume.image.shape, np.uint8)
-            for z, scores in window.scan(volume.image.astype(np.float32), predict, cancel=cancel):
-                found[z : z + scores.shape[1]] = scores.argmax(0).to(torch.uint8).cpu().numpy()
+            found = segment_volume(network, volume.image, window, device, cancel)
             table[index] = case_dice(found, volume)
             progress(Progress("validate", min(index + world_size(), len(volumes)), len(volumes)))
     except Cancelled:  # the others wait to hear of it
@@ -73,6 +66,34 @@ def validate(
         label.name: float(means[label.value]) if counted[:, label.value].any() else None
         for label in label_set.labels
     }
+
+
+def segment_volume(
+    network: nn.Module,
+    image: np.ndarray,
+    window: SlidingWindow,
+    device: Device,
+    cancel: CancelToken | None = None,
+) -> np.ndarray:
+    """Classes found in a preprocessed scan, on its own grid: uint8 like ``image`` ``(z, y, x)``.
+
+    Args:
+        network: for inference, in evaluation mode, on ``device``.
+        image: normalised intensities.
+        window: how the network is moved over it.
+        device: where to compute.
+        cancel: obeyed before every window.
+    """
+
+    def predict(patches: Tensor) -> Tensor:
+        with torch.inference_mode(), device.autocast():
+            scores: Tensor = network(patches.to(device.torch_device, memory_format=torch.channels_last_3d))
+        return scores
+
+    found = np.zeros(image.shape, np.uint8)
+    for z, scores in window.scan(image.astype(np.float32), predict, cancel=cancel):
+        found[z : z + scores.shape[1]] = scores.argmax(0).to(torch.uint8).cpu().numpy()
+    return found
 
 
 def mean_dice(organs: dict[str, float | None]) -> float:

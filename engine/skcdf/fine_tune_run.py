@@ -1,0 +1,105 @@
+"""A fine-tuning's folder: what it must remember beside settings and checkpoint, and whether it may be used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import files
+from .errors import SkcdfError
+from .models import MODEL_FILE
+from .records import FieldError, plain_record, record_from_plain
+from .trainer import TrainingConfig
+from .trainer.checkpoint import FILE_NAME
+from .training_run import MODEL_FOLDER, SETTINGS_FILE, check_model_folder
+
+SCHEMA = 1
+RUN_FILE = "fine_tuning.json"
+COMPARISON_FILE = "comparison.json"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a fine-tuning was asked for, and what came of it.
+
+    Attributes:
+        start: the start as the user named it; empty: from none.
+        parent: the version that this meant when the run began: a line's promoted version may change meanwhile.
+        name: of the outcome.
+        time_budget_s: the user's; ``None``: none.
+        stop_after_s: seconds of training after which it ends whatever happens; ``None``: never.
+        version: the outcome's version in the store, once it is there.
+        finished: whether everything was done.
+    """
+
+    start: str
+    parent: str
+    name: str
+    time_budget_s: float | None = None
+    stop_after_s: float | None = None
+    version: str | None = None
+    finished: bool = False
+
+    def save(self, run_folder: Path) -> None:
+        """Writes the run's file."""
+        files.write_json(run_folder / RUN_FILE, {"schema": SCHEMA, **plain_record(self)})
+
+    def require_same(self, run_folder: Path, start: str, name: str) -> None:
+        """Raises `SkcdfError` when the user names another start or outcome than the run's; empty: whatever it was."""
+        for what, wanted, own in (
+            ("starts from", start, {self.start, self.parent}),
+            ("is called", name, {self.name}),
+        ):
+            if wanted and wanted not in own:
+                raise SkcdfError(
+                    f"{run_folder}: the run in this folder {what} {sorted(own)[-1] or 'no model'}, not {wanted}.",
+                    "Leave that out to go on with it, or give another folder to start anew.",
+                )
+
+    @classmethod
+    def load(cls, run_folder: Path) -> RunRecord:
+        """Reads the run's file.
+
+        Raises:
+            SkcdfError: it is missing, damaged or of another schema.
+        """
+        path = run_folder / RUN_FILE
+        content: Any = files.read_json(path, "fine-tuning run")
+        if not isinstance(content, dict) or content.pop("schema", None) != SCHEMA:
+            raise SkcdfError(f"{path}: not a run of this version.", "Give another folder to start anew.")
+        try:
+            return record_from_plain(cls, content, str(path))
+        except FieldError as error:
+            raise SkcdfError(
+                f"{path}: field {error.field} {error.problem}.", "Give another folder to start anew."
+            ) from error
+
+
+def stored_run(run_folder: Path, resume: bool) -> tuple[RunRecord, TrainingConfig] | None:
+    """The run in a folder, to go on with; ``None`` where there is none yet.
+
+    Args:
+        run_folder: the folder.
+        resume: whether the user wants to go on.
+
+    Raises:
+        SkcdfError: the folder holds a run and ``resume`` is false, or something that is no fine-tuning.
+    """
+    check_model_folder(run_folder)
+    begun = (run_folder / FILE_NAME).exists() or (run_folder / MODEL_FOLDER / MODEL_FILE).exists()
+    if begun and not resume:
+        raise SkcdfError(
+            f"{run_folder}: this folder holds a run already.",
+            "Give --resume to go on with it, or another folder to start anew.",
+        )
+    if not begun and not (resume and (run_folder / SETTINGS_FILE).exists()):
+        return None  # killed before its settings were complete: nothing is lost
+    if not (run_folder / RUN_FILE).exists():
+        raise SkcdfError(
+            f"{run_folder}: this folder holds another run than a fine-tuning.",
+            "Go on with it by the command that began it, or give another folder.",
+        )
+    settings = run_folder / SETTINGS_FILE
+    config = TrainingConfig.from_json(files.read_json(settings, "settings of a run"), str(settings))
+    return RunRecord.load(run_folder), config

@@ -1,0 +1,424 @@
+"""Fine-tuning: a model, a pool of corrected cases, and a better model as their outcome (`docs/fine-tuning.md`).
+
+`fine_tune` is the one door for the command line, the worker and Python. It says nothing itself: progress, cancelling
+and words go through its callbacks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from . import files
+from .cases import Dataset
+from .comparison import Comparison, compare_models
+from .datasets import open_dataset
+from .device import Device, choose_device
+from .errors import SkcdfError
+from .fine_tune_run import COMPARISON_FILE, RunRecord, stored_run
+from .fine_tune_settings import (
+    chosen_method,
+    resumed_settings,
+    settings_from_none,
+    settings_from_parent,
+    within_time,
+)
+from .fine_tune_start import (
+    Parent,
+    as_unlabelled,
+    borrowed_note,
+    borrowed_organs,
+    find_parent,
+    leak_note,
+    require_labelled,
+    trained_on,
+    with_findings,
+    without_cases,
+    without_leaks,
+)
+from .launch import launched
+from .model_store import ModelStore
+from .model_version import ModelVersion
+from .models import ModelBundle, check_name
+from .pool import POOL_FILE, LabelledPool
+from .progress import CancelToken, Progress, ProgressCallback, duration, ignore_progress
+from .ranks import from_first, joined
+from .survey import Survey, survey_dataset
+from .trainer import Trainer, TrainingConfig, VolumeCache
+from .trainer.export import Lineage
+from .trainer.rehearsal import rehearse
+from .trainer.transfer import Transfer, start_of
+from .training_report import Validation, validate_model, write_training_report
+from .training_run import MODEL_FOLDER, SETTINGS_FILE, Volumes, data_of, export_run, load_volumes
+
+CACHE_GIB = 4.0
+ADVICE = "Going on with --resume starts from the last checkpoint."
+
+
+@dataclass(frozen=True)
+class FineTuneRequest:
+    """What is wanted.
+
+    Attributes:
+        pool: labelled pool, or another data set that `open_dataset` opens.
+        run_folder: where settings, checkpoint, model and report go.
+        start: the model to start from: a bundle's folder, a shipped model's name, ``line`` or ``line@v3`` of the
+            store; empty: from none.
+        store: a model store in which the outcome becomes a candidate; made when it is not there.
+        name: of the outcome and its model line (default: the start's line, else the run folder's name).
+        method: ``supervised``, ``skcdf``; empty: skcdf where there are unlabelled scans, else supervised.
+        preset: ``quick``, ``standard`` or ``published``.
+        settings: fields of `TrainingConfig` that the user has chosen.
+        time_budget_s: everything ends within so many seconds.
+        resume: go on with the run in the folder.
+        device, precision: see `choose_device`.
+    """
+
+    pool: Path
+    run_folder: Path
+    start: str = ""
+    store: Path | None = None
+    name: str = ""
+    method: str = ""
+    preset: str = "standard"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    time_budget_s: float | None = None
+    resume: bool = False
+    device: str = "auto"
+    precision: str = "auto"
+
+
+@dataclass(frozen=True)
+class FineTuneOutcome:
+    """What came of it.
+
+    Attributes:
+        model: in the run's folder.
+        version: the candidate in the store; ``None`` without a store.
+        comparison: of the parent and the outcome; ``None`` in other processes than the first.
+        seconds: of training, over all sessions.
+        notes: what a person should know, a sentence each.
+    """
+
+    model: ModelBundle
+    version: ModelVersion | None
+    comparison: Comparison | None
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+def fine_tune(
+    request: FineTuneRequest,
+    *,
+    progress: ProgressCallback = ignore_progress,
+    cancel: CancelToken | None = None,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> FineTuneOutcome:
+    """Fine-tunes a model, compares it with its parent, and adds it to the store as a candidate.
+
+    Args:
+        request: what is wanted.
+        progress: called after every case, step and validation.
+        cancel: obeyed within one step, window or case.
+        say: takes what a person should read, a sentence or a table at a time.
+
+    Raises:
+        Cancelled: the token was raised; where the training had begun, its checkpoint is on the disk.
+        SkcdfError: nothing is labelled, the start, the folder or a setting does not fit, or a file cannot be read.
+    """
+    return _FineTuning(request, progress, cancel or CancelToken(), say).run()
+
+
+@dataclass
+class _FineTuning:
+    """One fine-tuning in one process."""
+
+    request: FineTuneRequest
+    progress: ProgressCallback
+    cancel: CancelToken
+    say: Callable[[str], None]
+
+    def __post_init__(self) -> None:
+        self._begin = time.monotonic()
+        self._notes: list[str] = []
+
+    def run(self) -> FineTuneOutcome:
+        request = self.request
+        stored = stored_run(request.run_folder, request.resume)
+        self._record, self._config = stored or (None, None)
+        if self._record is not None and self._record.finished:
+            return self._as_finished(self._record)
+        self._parent = find_parent(self._start(), request.store)
+        self._name = self._outcome_name()
+        if request.store is not None and launched().rank == 0:
+            ModelStore.open(request.store, create=True)  # now, not after hours of training
+        self._dataset = open_dataset(request.pool)
+        require_labelled(self._dataset)
+        self._leave_out_leaks()
+        self._device = choose_device(request.device, request.precision)
+        self.say(f"device: {self._device.description}")
+        survey = self._prepare() if launched().rank == 0 else None
+        with joined(self._device.name, str(self._device.precision), ADVICE):
+            self._config = from_first(self._config)
+            with VolumeCache(request.run_folder, CACHE_GIB) as cache:
+                trainer = self._train(cache)
+                model = from_first(export_run(trainer, self._name, self._dataset, survey, self._lineage()))
+        assert model is not None  # what the first process has written
+        seconds = trainer.state.seconds
+        if launched().rank > 0:
+            return FineTuneOutcome(model, None, None, seconds, tuple(self._notes))
+        return self._finish(trainer, model)
+
+    # before the training
+
+    def _start(self) -> str:
+        if self._record is None:
+            return self.request.start
+        self._record.require_same(self.request.run_folder, self.request.start, self.request.name)
+        return self._record.parent
+
+    def _outcome_name(self) -> str:
+        if self._record is not None:
+            return self._record.name
+        folder = re.sub(r"[^A-Za-z0-9._-]+", "_", self.request.run_folder.resolve().name).lstrip("._-")
+        line = self._parent.line if self._parent else ""
+        name = self.request.name or line or folder[:64] or "model"
+        check_name(name)
+        return name
+
+    def _leave_out_leaks(self) -> None:
+        if self._parent is None:
+            return
+        self._dataset, leaked = without_leaks(self._dataset, self._parent.bundle)
+        if leaked:
+            self._note(leak_note(leaked, self._parent))
+
+    def _prepare(self) -> Survey:
+        """What the first process alone does before it joins: figures of the data, and the settings."""
+        survey = survey_dataset(self._dataset, self._obedient)
+        request = self.request
+        if self._config is not None:
+            self._config = resumed_settings(self._config, request.method, request.settings)
+            return survey
+        method = chosen_method(request.method, request.preset, self._dataset)
+        if self._parent is not None:
+            bundle = self._parent.bundle
+            self._config = settings_from_parent(
+                bundle, self._dataset, method, request.preset, request.settings
+            )
+            return survey
+        minutes = request.time_budget_s / 60 if request.time_budget_s else None
+        self._config = settings_from_none(
+            survey,
+            self._dataset,
+            self._device,
+            method,
+            request.preset,
+            request.settings,
+            minutes,
+            self.cancel,
+        )
+        return survey
+
+    def _obedient(self, report: Progress) -> None:
+        """Progress of work that knows no token."""
+        self.cancel.raise_if_cancelled()
+        self.progress(report)
+
+    # the training
+
+    def _train(self, cache: VolumeCache) -> Trainer:
+        config = self._settings
+        # now, not after reading every scan
+        parent = self._parent.bundle if self._parent else None
+        organs = borrowed_organs(self._dataset, parent, config.mirror)
+        volumes = load_volumes(self._dataset, config, cache, self.progress, self.cancel)
+        data = data_of(volumes, self._dataset.label_set)
+        if "unlabelled" in volumes and not volumes["unlabelled"]:
+            volumes["unlabelled"] = as_unlabelled(volumes["labelled"])
+            self._note(
+                "There are no unlabelled scans: the labelled ones, without their labels, take their place. "
+                "That is sound, and teaches little more than supervised training."
+            )
+        transfer = None
+        if self._parent is not None:
+            self._check_read_volumes(volumes, self._parent)
+            if organs:
+                volumes["labelled"] = with_findings(
+                    volumes["labelled"],
+                    organs,
+                    self._parent.bundle,
+                    self._device,
+                    seed=config.seed,
+                    progress=self.progress,
+                    cancel=self.cancel,
+                )
+                self._note(borrowed_note(organs, self._dataset, self._parent))
+                data["stand_in"] = [self._dataset.label_set.names[value - 1] for value in organs]
+            transfer = start_of(config, self._dataset.label_set, self._parent.bundle)
+            for note in transfer.notes:
+                self._note(note)
+        if self._record is None:
+            self._decide(volumes, transfer)
+        trainer = self._trainer(volumes, transfer, data)
+        state = trainer.run()
+        self.say(f"trained {state.iteration} iterations in {duration(state.seconds)}")
+        if state.best:
+            self.say(f"best on validation after {state.best[0]} iterations: mean Dice {state.best[1]:.3f}")
+        return trainer
+
+    @property
+    def _settings(self) -> TrainingConfig:
+        assert self._config is not None  # `_prepare` has decided
+        return self._config
+
+    def _check_read_volumes(self, volumes: Volumes, parent: Parent) -> None:
+        """Leaves out validation scans that turn out to be known, in data sets that do not say so before."""
+        leaked = trained_on(volumes.get("validation", []), parent.bundle)
+        if leaked:
+            volumes["validation"] = [each for each in volumes["validation"] if each.name not in leaked]
+            self._dataset = without_cases(self._dataset, leaked)
+            self._note(leak_note(leaked, parent))
+
+    def _decide(self, volumes: Volumes, transfer: Transfer | None) -> None:
+        """Settles iterations, and writes down what a resumed run must find again."""
+        request = self.request
+        stop_after_s = None
+        if request.time_budget_s is not None:
+            trainer = self._trainer(volumes, transfer, {})
+            rehearsal = rehearse(trainer)
+            del trainer
+            spent = from_first(time.monotonic() - self._begin)
+            plan = within_time(self._settings, rehearsal, request.time_budget_s, spent)
+            self._config, stop_after_s = plan.config, plan.stop_after_s
+        parent = self._parent
+        self._record = RunRecord(
+            request.start,
+            parent.reference if parent else "",
+            self._name,
+            request.time_budget_s,
+            stop_after_s,
+        )
+        if launched().rank == 0:
+            self._record.save(request.run_folder)
+            files.write_json(request.run_folder / SETTINGS_FILE, self._settings.to_json())
+        config = self._settings
+        start = parent.title if parent else "none"
+        self.say(f"method {config.method}, {config.iterations} iterations, started from {start}")
+
+    def _trainer(self, volumes: Volumes, transfer: Transfer | None, data: dict[str, object]) -> Trainer:
+        limit = self._record.stop_after_s if self._record else None
+        return Trainer(
+            self._settings,
+            self._dataset.label_set,
+            volumes["labelled"],
+            volumes.get("unlabelled", []),
+            self.request.run_folder,
+            self._device,
+            data,
+            self.progress,
+            self.cancel,
+            volumes.get("validation", []),
+            transfer,
+            math.inf if limit is None else limit,
+        )
+
+    # after the training, by the first process alone
+
+    def _lineage(self) -> Lineage | None:
+        if self._parent is None:
+            return None
+        return Lineage(self._parent.bundle, self._parent.title, tuple(self._notes))
+
+    def _finish(self, trainer: Trainer, model: ModelBundle) -> FineTuneOutcome:
+        request, dataset, device = self.request, self._dataset, self._device
+        validation = Validation()
+        if dataset.validation:
+            model, validation = validate_model(
+                model, dataset, device, progress=self.progress, cancel=self.cancel
+            )
+        write_training_report(trainer, model, dataset, device, validation, self._command())
+        comparison = compare_models(
+            self._parent.bundle if self._parent else None,
+            model,
+            dataset,
+            device,
+            progress=self.progress,
+            cancel=self.cancel,
+            proposed=_proposed(dataset),
+        )
+        files.write_json(request.run_folder / COMPARISON_FILE, comparison.to_json())
+        self.say(comparison.text())
+        self.cancel.raise_if_cancelled()  # a candidate is the last thing to appear
+        version = self._add_to_store(trainer, model)
+        assert self._record is not None  # `_decide` made it
+        done = replace(self._record, version=version.version if version else None, finished=True)
+        done.save(request.run_folder)
+        return FineTuneOutcome(model, version, comparison, trainer.state.seconds, tuple(self._notes))
+
+    def _add_to_store(self, trainer: Trainer, model: ModelBundle) -> ModelVersion | None:
+        if self.request.store is None:
+            return None
+        store = ModelStore.open(self.request.store, create=True)
+        data_hash = _digest(trainer.state.data)
+        if self._name in store.lines():  # a run that was killed here must not add its outcome twice
+            for version in store.versions(self._name):
+                same = ModelBundle.load(version.folder).weights
+                if version.data_hash == data_hash and same and same.sha256 == _weights_hash(model):
+                    return version
+        assert model.folder is not None  # it was exported
+        return store.add(
+            self._name,
+            model.folder,
+            parent=self._parent.reference if self._parent else None,
+            data_hash=data_hash,
+            config=trainer.config.to_json(),
+            note=" ".join(self._notes),
+        )
+
+    def _as_finished(self, record: RunRecord) -> FineTuneOutcome:
+        """The outcome of a run that was done before."""
+        from .trainer.checkpoint import FILE_NAME, read_state
+
+        folder = self.request.run_folder
+        self.say(f"{folder}: this run is finished")
+        model = ModelBundle.load(folder / MODEL_FOLDER)
+        path = folder / COMPARISON_FILE
+        comparison = Comparison.from_json(files.read_json(path, "comparison"), str(path))
+        version = None
+        if self.request.store is not None and record.version is not None:
+            versions = ModelStore.open(self.request.store).versions(record.name)
+            version = next((each for each in versions if each.version == record.version), None)
+        return FineTuneOutcome(model, version, comparison, read_state(folder / FILE_NAME).seconds)
+
+    def _command(self) -> str:
+        request = self.request
+        start = f" --start {request.start}" if request.start else ""
+        return f"skcdf finetune {request.pool} {request.run_folder}{start} --preset {request.preset}"
+
+    def _note(self, sentence: str) -> None:
+        self._notes.append(sentence)
+        self.say(f"note: {sentence}")
+
+
+def _proposed(dataset: Dataset) -> dict[str, str | None]:
+    """The model whose proposal was corrected, by case, as far as the pool knows."""
+    if not (dataset.root / POOL_FILE).is_file():
+        return {}
+    records = LabelledPool.open(dataset.root).records()
+    return {record.name: record.revisions[-1].model for record in records if record.revisions}
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _weights_hash(model: ModelBundle) -> str:
+    return model.weights.sha256 if model.weights else ""

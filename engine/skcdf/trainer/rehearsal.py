@@ -1,0 +1,70 @@
+"""How long a training's steps and validations take here, measured on its own data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..ranks import from_first, stop_together
+from .trainer import Trainer
+from .validation import validate
+
+STEPS = 4
+PATIENCE_S = 20.0
+"""Steps that take longer than this together are measured no further."""
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """Measured times in seconds.
+
+    Attributes:
+        step: of an optimiser step, patches and augmentation included.
+        validation: of all validation cases; 0 where there are none.
+    """
+
+    step: float
+    validation: float
+
+
+def rehearse(trainer: Trainer) -> Rehearsal:
+    """Does some steps and the validation of one case for their time alone; ``trainer`` is spent afterwards.
+
+    All processes must call this, and all have the first one's times.
+
+    Raises:
+        Cancelled: the trainer's token was raised.
+    """
+    trainer.method.network.train()
+    times: list[float] = []
+    while len(times) <= STEPS and sum(times) < PATIENCE_S:
+        stop_together(trainer.cancel)
+        times.append(from_first(_timed(lambda: trainer.step(0, trainer.draw(0)))))
+    validation = 0.0
+    if trainer.validation and trainer.config.validations:
+        validation = from_first(_timed(lambda: _validate_one(trainer)))
+        voxels = [volume.image.size for volume in trainer.validation]
+        validation *= sum(voxels) / voxels[0]
+    return Rehearsal(float(np.median(times[1:] or times)), validation)
+
+
+def _validate_one(trainer: Trainer) -> None:
+    network = trainer.inference_network(trainer.current_weights())
+    config = trainer.config
+    validate(
+        network,
+        trainer.validation[:1],
+        trainer.label_set,
+        config.patch_size,
+        trainer.device,
+        cancel=trainer.cancel,
+    )
+
+
+def _timed(work: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
