@@ -45,8 +45,13 @@ class RunRecord:
         """Writes the run's file."""
         files.write_json(run_folder / RUN_FILE, {"schema": SCHEMA, **plain_record(self)})
 
-    def require_same(self, run_folder: Path, start: str, name: str) -> None:
-        """Raises `SkcdfError` when the user names another start or outcome than the run's; empty: whatever it was."""
+    def require_same(self, run_folder: Path, start: str, name: str, time_budget_s: float | None) -> None:
+        """Raises `SkcdfError` when the user wants something else than the run's; empty: whatever it was."""
+        if time_budget_s not in (None, self.time_budget_s):
+            raise SkcdfError(
+                f"{run_folder}: the run in this folder was planned for another time budget.",
+                "Leave it out to go on with the planned one, or give another folder to start anew.",
+            )
         for what, wanted, own in (
             ("starts from", start, {self.start, self.parent}),
             ("is called", name, {self.name}),

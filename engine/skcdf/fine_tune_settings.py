@@ -88,7 +88,9 @@ def settings_from_parent(
     values: dict[str, Any] = {**tied, "patch_size": parent.patch_size, "method": method, **PRESETS[preset]}
     if preset == "published":
         recipe = published_recipe(len(dataset.unlabelled or dataset.labelled))
-        values |= {name: value for name, value in recipe.items() if name not in ("method", "patch_size", *TIED)}
+        values |= {
+            name: value for name, value in recipe.items() if name not in ("method", "patch_size", *TIED)
+        }
         values["learning_rate"] = PUBLISHED_RATE
     config = TrainingConfig(**{**values, **chosen})
     config = replace(config, method_options=_with_heads(config, parent))
@@ -150,9 +152,7 @@ def resumed_settings(stored: TrainingConfig, method: str, chosen: Mapping[str, A
     return stored
 
 
-def within_time(
-    config: TrainingConfig, rehearsal: Rehearsal, budget_s: float, spent_s: float
-) -> TimePlan:
+def within_time(config: TrainingConfig, rehearsal: Rehearsal, budget_s: float, spent_s: float) -> TimePlan:
     """Cuts iterations and validations so that everything ends within a budget.
 
     Reserved for: loading (spent already), the validations, and after the training the export and three more passes
@@ -171,10 +171,11 @@ def within_time(
     available = budget_s - spent_s - reserve
     validations = config.validations
     if rehearsal.validation and validations:
-        affordable = int(VALIDATIONS_SHARE * available / rehearsal.validation) - 1  # the start's
-        validations = max(1, min(validations, affordable))
+        affordable = VALIDATIONS_SHARE * available / rehearsal.validation - 1  # the start's
+        validations = max(1, int(min(validations, affordable)))
     passes = validations + 1 if rehearsal.validation else 0
-    steps = int((available - passes * rehearsal.validation) / (STEP_MARGIN * rehearsal.step))
+    affordable = (available - passes * rehearsal.validation) / (STEP_MARGIN * rehearsal.step)
+    steps = int(min(config.iterations, affordable))
     if steps < 1:
         least = spent_s + reserve + 2 * rehearsal.validation + 10 * STEP_MARGIN * rehearsal.step
         raise SkcdfError(
@@ -183,15 +184,13 @@ def within_time(
             f"Give at least {least:.0f} s; a training worth its name needs some hundred steps.",
         )
     iterations = min(config.iterations, steps)
-    warm_up = min(config.warm_up, round(WARM_UP_SHARE * iterations)) if iterations < config.iterations else None
+    warm_up = (
+        min(config.warm_up, round(WARM_UP_SHARE * iterations)) if iterations < config.iterations else None
+    )
+    shorter = steps / config.iterations
+    warm_up = round(config.warm_up * shorter)
     return TimePlan(
-        replace(
-            config,
-            iterations=iterations,
-            validations=validations,
-            warm_up=config.warm_up if warm_up is None else warm_up,
-        ),
-        available,
+        replace(config, iterations=steps, validations=validations, warm_up=warm_up), available
     )
 
 

@@ -20,8 +20,7 @@ from . import files
 from .cases import Dataset
 from .comparison import Comparison, compare_models
 from .datasets import open_dataset
-from .device import Device, choose_device
-from .errors import SkcdfError
+from .device import choose_device
 from .fine_tune_run import COMPARISON_FILE, RunRecord, stored_run
 from .fine_tune_settings import (
     chosen_method,
@@ -181,7 +180,8 @@ class _FineTuning:
     def _start(self) -> str:
         if self._record is None:
             return self.request.start
-        self._record.require_same(self.request.run_folder, self.request.start, self.request.name)
+        request = self.request
+        self._record.require_same(request.run_folder, request.start, request.name, request.time_budget_s)
         return self._record.parent
 
     def _outcome_name(self) -> str:
