@@ -183,15 +183,8 @@ def within_time(config: TrainingConfig, rehearsal: Rehearsal, budget_s: float, s
             f"{reserve:.0f} s are needed to compare, and a step takes {rehearsal.step:.2f} s.",
             f"Give at least {least:.0f} s; a training worth its name needs some hundred steps.",
         )
-    iterations = min(config.iterations, steps)
-    warm_up = (
-        min(config.warm_up, round(WARM_UP_SHARE * iterations)) if iterations < config.iterations else None
-    )
-    shorter = steps / config.iterations
-    warm_up = round(config.warm_up * shorter)
-    return TimePlan(
-        replace(config, iterations=steps, validations=validations, warm_up=warm_up), available
-    )
+    warm_up = round(config.warm_up * steps / config.iterations)
+    return TimePlan(replace(config, iterations=steps, validations=validations, warm_up=warm_up), available)
 
 
 def _with_heads(config: TrainingConfig, parent: ModelBundle) -> dict[str, Any]:
