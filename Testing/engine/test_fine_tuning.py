@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from skcdf import training_report
 from skcdf.cases import Case
 from skcdf.comparison import Comparison
 from skcdf.errors import Cancelled, SkcdfError
@@ -44,7 +45,9 @@ SHORT = {"iterations": 2, "validations": 1, "batch_size": 1, "unlabelled_batch_s
 
 
 @pytest.fixture(autouse=True)
-def one_thread(device, monkeypatch):
+def quick(device, monkeypatch):
+    """One thread, and nothing that takes long and proves nothing."""
+    monkeypatch.setattr(training_report, "PICTURES", 0)
     monkeypatch.setattr(trainer_module, "STATISTICS_BATCHES", 1)
 
 
@@ -168,6 +171,15 @@ def pool(workplace, cases) -> Path:
     return make_pool(workplace / "pool", [Member(cases[2]), Member(cases[3], "validation")])
 
 
+@pytest.fixture(scope="module")
+def done(workplace, pool) -> tuple[FineTuneOutcome, list[str], list[str]]:
+    """A fine-tuning that has ended, what it said, and the versions there were before."""
+    said: list[str] = []
+    before = [each.version for each in ModelStore.open(workplace / "store").versions("toy")]
+    options = {"store": workplace / "store", "settings": SHORT, "said": said}
+    return tuned(pool, workplace / "done", "toy", **options), said, before
+
+
 @pytest.fixture
 def tune(workplace, tmp_path):
     """Fine-tunes the promoted model for two steps, unless told otherwise."""
@@ -195,13 +207,11 @@ def state_of(run: Path) -> TrainingState:
 
 
 class TestOutcome:
-    def test_is_a_candidate_that_says_where_it_comes_from(self, pool, tune, workplace, tmp_path):
-        store, said = ModelStore.open(workplace / "store"), []
-        before = [each.version for each in store.versions("toy")]
-        outcome = tune(pool, said=said)
+    def test_is_a_candidate_that_says_where_it_comes_from(self, pool, done, workplace):
+        store, run, (outcome, said, before) = ModelStore.open(workplace / "store"), workplace / "done", done
         model, version, parent = outcome.model, outcome.version, store.find("toy@v1")
         assert (version.name, version.state, version.parent) == ("toy", "candidate", "toy@v1")
-        assert [each.version for each in store.versions("toy")] == [*before, version.version]
+        assert version.version not in before
         assert store.promoted("toy").version == "v1"
         assert store.find(version.reference).training == model.training
         assert version.config["learning_rate"] < 0.05 and version.config["iterations"] == 2
@@ -211,10 +221,10 @@ class TestOutcome:
         assert model.preprocessing == parent.preprocessing and model.patch_size == parent.patch_size
         for mine, theirs in zip(model.expects.spacing_mm, parent.expects.spacing_mm, strict=True):
             assert mine[0] <= theirs[0] and mine[1] >= theirs[1]
-        stored = Comparison.from_json(read_json(tmp_path / "run" / "comparison.json", "comparison"))
+        stored = Comparison.from_json(read_json(run / "comparison.json", "comparison"))
         assert stored == outcome.comparison and stored.before == "toy v1"
         assert outcome.comparison.text() in said
-        assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        assert sorted(path.name for path in run.iterdir()) == [
             "best.safetensors",
             "checkpoint.safetensors",
             "comparison.json",
@@ -379,25 +389,21 @@ def stop_at(phase: str, done: int = 1) -> dict[str, object]:
 
 
 class TestRunFolder:
-    def test_of_a_run_is_refused_without_resume(self, pool, tune):
-        tune(pool)
+    def test_of_a_run_is_refused_without_resume(self, pool, done, workplace):
         with pytest.raises(SkcdfError, match="holds a run already") as refusal:
-            tune(pool)
+            tuned(pool, workplace / "done", "toy", store=workplace / "store")
         assert "--resume" in refusal.value.hint
 
-    def test_of_a_finished_run_resumed_changes_nothing(self, pool, tune, workplace, tmp_path):
-        first = tune(pool)
-        files = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
-        again = tune(pool, resume=True, settings={})
+    def test_of_a_finished_run_resumed_changes_nothing(self, pool, done, workplace):
+        first, run = done[0], workplace / "done"
+        files = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+        again = tuned(pool, run, resume=True, store=workplace / "store")
         assert (again.model, again.version, again.comparison) == (
             first.model,
             first.version,
             first.comparison,
         )
-        assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == files
-
-    def test_that_is_empty_is_begun_by_resume(self, pool, tune):
-        assert tune(pool, resume=True).model.training.iterations >= 0
+        assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == files
 
     def test_of_another_kind_is_refused(self, pool, tune, tmp_path):
         (tmp_path / "run" / "model").mkdir(parents=True)
@@ -421,9 +427,8 @@ class TestRunFolder:
             with pytest.raises(SkcdfError, match=complaint):
                 tune(pool, resume=True, **wish)
 
-    def test_resumed_goes_on_with_the_version_it_began_with(self, pool, tune, workplace):
-        store = ModelStore.open(workplace / "store")
-        newer = tune(pool, "newer").version
+    def test_resumed_goes_on_with_the_version_it_began_with(self, pool, tune, done, workplace):
+        store, newer = ModelStore.open(workplace / "store"), done[0].version
         with pytest.raises(Cancelled):
             tune(pool, **stop_at("train"))
         store.promote("toy", newer.version)

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 import skcdf
+from skcdf import training_report
 from skcdf.fine_tuning import FineTuneRequest, fine_tune
 from skcdf.geometry import Geometry
 from skcdf.image import Image, read_image, read_label_map
@@ -51,12 +52,13 @@ def request(work: Path, run: str) -> FineTuneRequest:
 def prepare() -> None:
     torch.set_num_threads(1)
     trainer_module.CHECKPOINT_SECONDS = -1.0  # after every iteration
+    training_report.PICTURES = 0
 
 
 def serve(work: str) -> None:
     """What the child does: for every line it reads, a fine-tuning in a copy of itself: one import for all."""
     prepare()
-    for line in sys.stdin:
+    while line := sys.stdin.readline():
         copy = os.fork()
         if copy == 0:
             code = 1
@@ -66,6 +68,7 @@ def serve(work: str) -> None:
             finally:
                 os._exit(code)
         print(copy, flush=True)
+        sys.stdin.readline()  # until then it is there to be killed, as a zombie at worst
         print(os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1]), flush=True)
 
 
@@ -101,7 +104,12 @@ def start(work):
             child.stdin.flush()
             return int(child.stdout.readline())
 
-        yield begin, lambda: int(child.stdout.readline())
+        def finish() -> int:
+            child.stdin.write("\n")
+            child.stdin.flush()
+            return int(child.stdout.readline())
+
+        yield begin, finish
         child.stdin.close()
 
 
@@ -109,6 +117,7 @@ def start(work):
 def test_a_killed_fine_tuning_goes_on_to_the_same_bits(work, start, monkeypatch):
     begin, finish = start
     monkeypatch.setattr(trainer_module, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(training_report, "PICTURES", 0)
     clock = time.monotonic()
     whole = fine_tune(request(work, "whole"))
     length = time.monotonic() - clock
@@ -121,7 +130,7 @@ def test_a_killed_fine_tuning_goes_on_to_the_same_bits(work, start, monkeypatch)
             process = begin(run)
             if kills < KILLS:
                 time.sleep(random.uniform(0, 0.7 * length))
-                os.kill(process, signal.SIGKILL)  # it is a zombie at worst: nobody else has its number
+                os.kill(process, signal.SIGKILL)
             code = finish()
             assert code in (0, -signal.SIGKILL)
             kills += code != 0

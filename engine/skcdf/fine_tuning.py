@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import re
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -400,8 +401,10 @@ class _FineTuning:
 
     def _command(self) -> str:
         request = self.request
-        start = f" --start {request.start}" if request.start else ""
-        return f"skcdf finetune {request.pool} {request.run_folder}{start} --preset {request.preset}"
+        options = {"--model": request.start, "--store": request.store, "--name": request.name}
+        options |= {"--method": request.method, "--preset": request.preset}
+        given = [str(each) for pair in options.items() if pair[1] for each in pair]
+        return shlex.join(["skcdf", "finetune", str(request.pool), str(request.run_folder), *given])
 
     def _note(self, sentence: str) -> None:
         self._notes.append(sentence)

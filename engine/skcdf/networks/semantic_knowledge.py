@@ -67,24 +67,6 @@ class SemanticKnowledge(nn.Module):
         nn.init.normal_(self.tokens.weight, std=math.sqrt(2 / (positions + positions**2)))
         nn.init.xavier_normal_(self.map_out.weight)
 
-    @torch.no_grad()
-    def pass_through(self, mean: float, spread: float, gain: float = 4.0) -> None:
-        """Begins as near as the block's form allows to passing features on: for decoders that know them already.
-
-        Tokens are the voxels themselves, attention says nothing yet, and the map undoes layer norm as far as one
-        mean and one deviation for all voxels can. GELU lets positive values of some size pass, hence the gain: all
-        channels by the same factor, which the layer or batch norm that follows takes out again.
-
-        Args:
-            mean, spread: of the features over channels: mean and standard deviation.
-            gain: how many times larger the features leave.
-        """
-        nn.init.eye_(self.tokens.weight)
-        nn.init.zeros_(self.tokens.bias)
-        nn.init.zeros_(self.projection.weight)
-        self.map_out.weight.copy_(torch.eye(len(self.map_out.weight)) * gain * spread)
-        nn.init.constant_(self.map_out.bias, gain * mean)
-
     def forward(self, features: Tensor, labelled: int | None = None) -> Tensor:
         """Features enriched by what the other images know.
 

@@ -102,8 +102,6 @@ def transferred_weights(
         (fresh if ".heads." in name and len(matches) < len(label_set.labels) else carried).append(name)
     _require_same_heads(network, parent)
     changed = isinstance(network, DecoupledVNet) != any(map(_is_knowledge, given))
-    if changed and isinstance(network, DecoupledVNet):
-        _begin_gently(network, weights)
     notes = (*_method_notes(method, parent, changed, network), *_class_notes(label_set, parent, matches))
     return Transfer(weights, tuple(carried), tuple(fresh), notes, not changed)
 
@@ -164,35 +162,6 @@ def _head(source: Tensor, label_set: LabelSet, matches: dict[int, int], *, bias:
         else:
             rows.append(source[0] - NEW_CLASS_MARGIN if bias else source[0])
     return torch.stack(rows)
-
-
-def _begin_gently(network: DecoupledVNet, weights: dict[str, Tensor]) -> None:
-    """Fresh SKC blocks that pass the encoder's features on, so that the decoders find what they know."""
-    mean, spread = _rectified_moments(network, weights)
-    for block, name in (
-        (network.local_knowledge, "local_knowledge"),
-        (network.global_knowledge, "global_knowledge"),
-    ):
-        block.pass_through(mean, spread)
-        weights.update({f"{name}.{key}": tensor.clone() for key, tensor in block.state_dict().items()})
-
-
-def _rectified_moments(network: DecoupledVNet, weights: dict[str, Tensor]) -> tuple[float, float]:
-    """Mean and standard deviation over channels of the deepest features.
-
-    They leave a batch norm and a ReLU: before it, each channel is about normal with the norm's bias as mean and its
-    weight as deviation, and the moments of a rectified normal are known.
-    """
-    norms = [name for name, module in network.named_modules() if isinstance(module, nn.BatchNorm3d)]
-    last = [name for name in norms if name.startswith("encoder.")][-1]
-    mean, deviation = weights[f"{last}.bias"].double(), weights[f"{last}.weight"].double().abs() + 1e-6
-    normal = torch.distributions.Normal(torch.zeros(()).double(), 1.0)
-    ratio = mean / deviation
-    below, density = normal.cdf(ratio), normal.log_prob(ratio).exp()
-    first = mean * below + deviation * density
-    second = (mean**2 + deviation**2) * below + mean * deviation * density
-    average = float(first.mean())
-    return average, math.sqrt(max(float(second.mean()) - average**2, 1e-12))
 
 
 def _require_same_shape(own: dict[str, Tensor], given: dict[str, Tensor], parent: ModelBundle) -> None:
