@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from . import files
-from .cases import Dataset
 from .comparison import Comparison, compare_models
 from .datasets import open_dataset
 from .device import choose_device
@@ -47,7 +46,6 @@ from .launch import launched
 from .model_store import ModelStore
 from .model_version import ModelVersion
 from .models import ModelBundle, check_name
-from .pool import POOL_FILE, LabelledPool
 from .progress import CancelToken, Progress, ProgressCallback, duration, ignore_progress
 from .ranks import from_first, joined
 from .survey import Survey, survey_dataset
@@ -152,7 +150,10 @@ class _FineTuning:
     def run(self) -> FineTuneOutcome:
         request = self.request
         stored = stored_run(request.run_folder, request.resume)
-        self._record, self._config = stored or (None, None)
+        self._record: RunRecord | None = None
+        self._config: TrainingConfig | None = None
+        if stored:
+            self._record, self._config = stored
         if self._record is not None and self._record.finished:
             return self._as_finished(self._record)
         self._parent = find_parent(self._start(), request.store)
@@ -353,7 +354,6 @@ class _FineTuning:
             device,
             progress=self.progress,
             cancel=self.cancel,
-            proposed=_proposed(dataset),
         )
         files.write_json(request.run_folder / COMPARISON_FILE, comparison.to_json())
         self.say(comparison.text())
@@ -409,14 +409,6 @@ class _FineTuning:
     def _note(self, sentence: str) -> None:
         self._notes.append(sentence)
         self.say(f"note: {sentence}")
-
-
-def _proposed(dataset: Dataset) -> dict[str, str | None]:
-    """The model whose proposal was corrected, by case, as far as the pool knows."""
-    if not (dataset.root / POOL_FILE).is_file():
-        return {}
-    records = LabelledPool.open(dataset.root).records()
-    return {record.name: record.revisions[-1].model for record in records if record.revisions}
 
 
 def _digest(content: object) -> str:

@@ -175,7 +175,7 @@ def _ended(options: argparse.Namespace, announcer: Announcer, stop: StopSources)
 
 
 def _fine_tune(options: argparse.Namespace, announcer: Announcer, cancel: CancelToken) -> None:
-    from ..fine_tuning import FineTuneRequest, fine_tune  # type: ignore[import-not-found, unused-ignore]
+    from ..fine_tuning import FineTuneRequest, fine_tune
 
     settings = chosen_settings(options)
     if options.spacing:
@@ -200,7 +200,7 @@ def _fine_tune(options: argparse.Namespace, announcer: Announcer, cancel: Cancel
 
 
 def _announce(outcome: Any, report: Path, announcer: Announcer) -> None:
-    from .console import duration
+    from ..progress import duration
 
     version, comparison = outcome.version, outcome.comparison
     lines = [f"fine-tuned in {duration(outcome.seconds)}"]
