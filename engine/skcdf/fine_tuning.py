@@ -12,15 +12,14 @@ import math
 import re
 import shlex
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from . import files
 from .comparison import Comparison, compare_models
 from .datasets import open_dataset
 from .device import choose_device
+from .fine_tune_request import FineTuneOutcome, FineTuneRequest
 from .fine_tune_run import COMPARISON_FILE, RunRecord, stored_run
 from .fine_tune_settings import (
     chosen_method,
@@ -57,59 +56,9 @@ from .training_report import Validation, validate_model, write_training_report
 from .training_run import MODEL_FOLDER, SETTINGS_FILE, Volumes, data_of, export_run, load_volumes
 
 CACHE_GIB = 4.0
+__all__ = ["FineTuneOutcome", "FineTuneRequest", "fine_tune"]
+
 ADVICE = "Going on with --resume starts from the last checkpoint."
-
-
-@dataclass(frozen=True)
-class FineTuneRequest:
-    """What is wanted.
-
-    Attributes:
-        pool: labelled pool, or another data set that `open_dataset` opens.
-        run_folder: where settings, checkpoint, model and report go.
-        start: the model to start from: a bundle's folder, a shipped model's name, ``line`` or ``line@v3`` of the
-            store; empty: from none.
-        store: a model store in which the outcome becomes a candidate; made when it is not there.
-        name: of the outcome and its model line (default: the start's line, else the run folder's name).
-        method: ``supervised``, ``skcdf``; empty: skcdf where there are unlabelled scans, else supervised.
-        preset: ``quick``, ``standard`` or ``published``.
-        settings: fields of `TrainingConfig` that the user has chosen.
-        time_budget_s: everything ends within so many seconds.
-        resume: go on with the run in the folder.
-        device, precision: see `choose_device`.
-    """
-
-    pool: Path
-    run_folder: Path
-    start: str = ""
-    store: Path | None = None
-    name: str = ""
-    method: str = ""
-    preset: str = "standard"
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    time_budget_s: float | None = None
-    resume: bool = False
-    device: str = "auto"
-    precision: str = "auto"
-
-
-@dataclass(frozen=True)
-class FineTuneOutcome:
-    """What came of it.
-
-    Attributes:
-        model: in the run's folder.
-        version: the candidate in the store; ``None`` without a store.
-        comparison: of the parent and the outcome; ``None`` in other processes than the first.
-        seconds: of training, over all sessions.
-        notes: what a person should know, a sentence each.
-    """
-
-    model: ModelBundle
-    version: ModelVersion | None
-    comparison: Comparison | None
-    seconds: float
-    notes: tuple[str, ...] = ()
 
 
 def fine_tune(
