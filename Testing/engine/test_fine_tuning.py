@@ -352,6 +352,7 @@ class TestSettings:
         ("settings", "complaint"),
         [
             ({"filters": 8}, "tied to its filters"),
+            ({"spacing": (1.0, 1.0, 1.0)}, "tied to its preprocessing"),
             ({"preprocessing": PreprocessingPlan.published()}, "tied to its preprocessing"),
             ({"learning_speed": 1}, "no setting called learning_speed"),
         ],

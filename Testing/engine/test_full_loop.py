@@ -17,7 +17,7 @@ from skcdf.model_store import ModelStore
 from skcdf.models import default_model
 from skcdf.phantom import make_phantom
 
-SHAPE, SPACING = ("40", "60", "70"), ("6", "6", "6")
+SHAPE, SPACING = ("20", "30", "36"), ("7", "7", "7")
 LABELS = LabelSet.load("phantom13")
 CORRECTED = ("liver", "spleen")
 

@@ -74,11 +74,15 @@ def settings_from_parent(
     Raises:
         SkcdfError: a setting is not known, has a value that it cannot have, or is tied to the parent's weights.
     """
-    _check_names(chosen)
+    _check_names(chosen, "spacing")
     tied: dict[str, Any] = {
         "preprocessing": PreprocessingPlan.from_json(parent.preprocessing, parent.name),
         "filters": int(parent.network.arguments.get("filters", 16)),
     }
+    chosen = dict(chosen)
+    if "spacing" in chosen:  # it is part of the preprocessing
+        plan = tied["preprocessing"]
+        chosen["preprocessing"] = replace(plan, spacing=chosen.pop("spacing"), shape=None)
     for name in TIED:
         if name in chosen and chosen[name] != tied[name]:
             raise SkcdfError(

@@ -95,13 +95,14 @@ class _FineTuning:
     def __post_init__(self) -> None:
         self._begin = time.monotonic()
         self._notes: list[str] = []
+        self._record: RunRecord | None = None
+        self._config: TrainingConfig | None = None
+        self._parent: Parent | None = None
 
     def run(self) -> FineTuneOutcome:
         request = self.request
         stored = stored_run(request.run_folder, request.resume)
-        self._record: RunRecord | None = None
-        self._config: TrainingConfig | None = None
-        if stored:
+        if stored is not None:
             self._record, self._config = stored
         if self._record is not None and self._record.finished:
             return self._as_finished(self._record)
@@ -327,7 +328,7 @@ class _FineTuning:
         return store.add(
             self._name,
             model.folder,
-            parent=self._parent.reference if self._parent else None,
+            parent=self._parent.title if self._parent else None,
             data_hash=data_hash,
             config=trainer.config.to_json(),
             note=" ".join(self._notes),
