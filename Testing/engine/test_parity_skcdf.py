@@ -19,7 +19,9 @@ from skcdf.networks.decoupled import SKCDF
 from skcdf.networks.published_skcdf import arguments_of, from_published, to_published
 
 FIXTURE = (Path(__file__).resolve().parents[2] / "../shared/parity/skcdf_f2_k5.npz").resolve()
-OUTPUT_TOLERANCE, GRADIENT_TOLERANCE, NOTHING = 1e-4, 1e-3, 1e-4
+OUTPUT_TOLERANCE, GRADIENT_TOLERANCE = 1e-4, 1e-3
+NOTHING = 2e-2
+"""Of the largest gradient: sums of a million voxels that are zero in theory. 1e-4 with AVX-512, 1.1e-2 with AVX2."""
 PATCH = (64, 128, 128)
 RAMP = 0.1  # λ of the fixture
 
@@ -210,7 +212,7 @@ class TestStep:
         expected = {name: each for name, each in of(published, "grad").items() if each.numel()}
         assert own.keys() == expected.keys()
         largest = max(each.abs().max().item() for each in expected.values())
-        # What is zero in theory is rounding in both programs, but the same rounding.
+        # What is zero in theory is rounding in both programs, and no gradient to speak of.
         zero = {name for name in own if is_zero_in_theory(name, own)}
         noise = {name: (own[name] - expected[name]).abs().max().item() / largest for name in zero}
         assert {name: each for name, each in noise.items() if each > NOTHING} == {}

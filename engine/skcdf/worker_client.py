@@ -93,8 +93,11 @@ class WorkerClient:
             fields: of the request.
         """
         with self._changed:
+            if self._leaving:  # it was told to shut down, and what it no longer reads would be lost
+                self._changed.wait_for(lambda: self._dead, START_PATIENCE_S)
             if self._dead:
                 self._replace()
+            self._leaving = request == "shutdown"
             self._count += 1
             asked = self._requests[self._count] = _Asked({"request": request, **fields})
             with contextlib.suppress(SkcdfError):  # it has just died, which will be the request's last event
@@ -185,7 +188,7 @@ class WorkerClient:
         self._reader.join()
 
     def _start(self) -> None:
-        self._hello, self._dead = None, False
+        self._hello, self._dead, self._leaving = None, False, False
         self._child = EventChild(self._command, self._environment)
         self._reader = threading.Thread(target=self._read, args=(self._child,), name="events", daemon=True)
         self._reader.start()

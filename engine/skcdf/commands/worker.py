@@ -6,7 +6,7 @@ import argparse
 
 SUMMARY = "Answer requests, one JSON line each, from standard input; for programs, not for people."
 EXAMPLE = """example:
-  (echo '{"id": 1, "request": "ping"}'; sleep 10) | skcdf worker
+  (echo '{"id": 1, "request": "ping"}'; sleep 10) | skcdf worker --idle-minutes 2
 The end of the input ends it at once. Requests and answers: docs/worker.md."""
 
 
