@@ -24,11 +24,12 @@ from skcdf.fine_tune_start import with_findings
 from skcdf.fine_tuning import FineTuneOutcome, FineTuneRequest, fine_tune
 from skcdf.geometry import Geometry
 from skcdf.image import Image, read_image, read_label_map, write_image, write_label_map
+from skcdf.image_hash import voxel_hash
 from skcdf.labels import LabelSet
 from skcdf.model_store import ModelStore
 from skcdf.models import Expectations, ModelBundle, NetworkDescription, TrainingRecord, save_bundle
 from skcdf.networks.vnet import VNet
-from skcdf.pool import LabelledPool, voxel_hash
+from skcdf.pool import LabelledPool
 from skcdf.preprocessing import Intensity, PreprocessingPlan
 from skcdf.progress import CancelToken
 from skcdf.trainer import TrainingConfig, load_volume

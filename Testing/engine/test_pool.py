@@ -19,8 +19,9 @@ from skcdf.errors import SkcdfError
 from skcdf.files import read_json
 from skcdf.geometry import Geometry
 from skcdf.image import Image, read_image, read_label_map, write_image
+from skcdf.image_hash import voxel_hash
 from skcdf.labels import LabelSet
-from skcdf.pool import LabelledPool, voxel_hash
+from skcdf.pool import LabelledPool
 
 LABELS = LabelSet.load("openkbp7")
 GEOMETRY = Geometry((6, 5, 4), (0.9765625, 0.9765625, 2.5), (-10.0, 20.0, 30.0))

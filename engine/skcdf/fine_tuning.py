@@ -53,7 +53,7 @@ from .trainer.export import Lineage
 from .trainer.rehearsal import rehearse
 from .trainer.transfer import Transfer, start_of
 from .training_report import Validation, validate_model, write_training_report
-from .training_run import MODEL_FOLDER, SETTINGS_FILE, Volumes, data_of, export_run, load_volumes
+from .training_run import MODEL_FOLDER, SETTINGS_FILE, Volumes, alone_in, data_of, export_run, load_volumes
 
 CACHE_GIB = 4.0
 __all__ = ["FineTuneOutcome", "FineTuneRequest", "fine_tune"]
@@ -118,7 +118,7 @@ class _FineTuning:
         survey = self._prepare() if launched().rank == 0 else None
         with joined(self._device.name, str(self._device.precision), ADVICE):
             self._config = from_first(self._config)
-            with VolumeCache(request.run_folder, CACHE_GIB) as cache:
+            with alone_in(request.run_folder), VolumeCache(request.run_folder, CACHE_GIB) as cache:
                 trainer = self._train(cache)
                 model = from_first(export_run(trainer, self._name, self._dataset, survey, self._lineage()))
         assert model is not None  # what the first process has written

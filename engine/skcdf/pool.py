@@ -29,7 +29,7 @@ from .pool_folder import LABEL_SET_FILE, PoolFolder
 from .pool_newcomer import newcomer
 from .progress import CancelToken, ProgressCallback, ignore_progress
 
-__all__ = ["POOL_FILE", "LabelledPool", "PoolProblem", "PoolReport", "Preview", "voxel_hash"]
+__all__ = ["POOL_FILE", "LabelledPool", "PoolProblem", "PoolReport", "Preview"]
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,11 @@ from .errors import SkcdfError
 from .files import read_json, write_json
 from .geometry import Geometry, axis_order_to_lps
 from .image import Image, read_image
+from .image_hash import voxel_hash
 from .inference import Examination, OrganUncertainty, Predictor
 from .inference.uncertainty import should_hold_all
 from .labels import LabelSet
 from .models import ModelBundle
-from .pool import voxel_hash
 from .progress import CancelToken, Progress, ProgressCallback, ignore_progress
 from .records import FieldError, plain_record, record_from_plain
 

@@ -11,11 +11,11 @@ from .cases import Dataset
 from .device import Device
 from .errors import SkcdfError
 from .image import read_image, read_label_map
+from .image_hash import voxel_hash
 from .inference import Predictor
 from .metrics import OrganScore, OrganSummary, evaluate_case, summarize
 from .models import Accuracy, ModelBundle, save_bundle
 from .picture import overlay_picture
-from .pool import voxel_hash
 from .progress import CancelToken, Progress, ProgressCallback, ignore_progress
 from .report import LossPoint, ReportPicture, TrainingReport, ValidationPoint, write_report
 from .trainer import Trainer

@@ -55,6 +55,7 @@ class WorkerClient:
         self._requests: dict[int, _Asked] = {}
         self._count = 0
         self._hello: Event | None = None
+        self._dead = self._leaving = False
         self._general: deque[Event] = deque(maxlen=100)
         self._start()
 

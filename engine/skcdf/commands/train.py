@@ -47,7 +47,7 @@ def _run(options: argparse.Namespace) -> int:
     from ..ranks import from_first, joined
     from ..survey import survey_dataset
     from ..trainer import VolumeCache
-    from ..training_run import check_model_folder, export_run
+    from ..training_run import alone_in, check_model_folder, export_run
     from .console import ConsoleProgress
 
     folder = re.sub(r"[^A-Za-z0-9._-]+", "_", options.run_folder.resolve().name).lstrip("._-")
@@ -69,7 +69,7 @@ def _run(options: argparse.Namespace) -> int:
         assert config is not None  # what the first has
         if launched().processes > 1:
             print(f"{launched().processes} processes train together, each with batches of its own")
-        with VolumeCache(options.run_folder, options.cache_gib) as cache:
+        with alone_in(options.run_folder), VolumeCache(options.run_folder, options.cache_gib) as cache:
             trainer = _train(config, dataset, device, options.run_folder, cache)
             model = export_run(trainer, name, dataset, survey)
     if model is not None:

@@ -23,8 +23,8 @@ from torch import Tensor
 from ..cases import Case
 from ..errors import SkcdfError
 from ..image import read_image, read_label_map
+from ..image_hash import voxel_hash
 from ..labels import LabelSet
-from ..pool import voxel_hash
 from ..preprocessing import PreprocessingPlan, Shape
 from .config import Sampling
 
