@@ -1,4 +1,5 @@
 # make demo: phantoms -> training -> segmentation -> picture.   make test: linters, type checker, all tests.
+# make soak: what only chance can break, 100 times each (kills, competing programs, cancelled requests); hours.
 # Both set themselves up in .venv; nothing outside this folder changes, but for `make test` as root with apt,
 # which installs what off-screen rendering and the browser test need.
 
@@ -9,7 +10,7 @@ SKCDF := $(BIN)/python -m skcdf
 RENDERING := libegl1 libgl1-mesa-dri
 BROWSER := chromium chromium-driver
 
-.PHONY: demo test lint format pictures bench clean help
+.PHONY: demo test soak lint format pictures bench clean help
 .DELETE_ON_ERROR:
 
 help:
@@ -29,6 +30,12 @@ demo: $(VENV)/.demo
 test: lint rendering
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
+SOAKED := test_pool_processes test_model_store test_fine_tuning_killed test_worker test_worker_nonsense \
+    test_finetune_door
+
+soak: $(VENV)/.test
+	SKCDF_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(SOAKED:%=Testing/engine/%.py)
+
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -43,6 +50,8 @@ pictures: $(VENV)/.test rendering
 
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/nnunet_integrity.py
+	$(BIN)/python benchmarks/startup.py
 
 # Rendering without a screen needs EGL and Mesa, the report's test a browser. Root with apt gets them; others are told,
 # and the rest goes on.
