@@ -87,7 +87,7 @@ class StopSources:
         self._standard_input, self._patience_s = standard_input, patience_s
         self._launch = launched()
         self._lock, self._closed = threading.Lock(), threading.Event()
-        self._at_once = False
+        self._at_once, self._interrupted = False, threading.Event()
         self._undo = contextlib.ExitStack()
 
     def __enter__(self) -> StopSources:
@@ -147,7 +147,8 @@ class StopSources:
 
     def _on_signal(self, number: int, frame: object) -> None:
         """Python calls it in the main thread, some time after `_watch_signals` has heard of the signal."""
-        if self._at_once:
+        if self._at_once and not self._interrupted.is_set():  # once: a second would meet those who tidy up
+            self._interrupted.set()
             raise KeyboardInterrupt
 
     def _watch_signals(self, told: socket.socket) -> None:
@@ -171,7 +172,9 @@ class StopSources:
     def _end_at_once(self) -> None:
         """Lets the main thread tidy up for an instant, if it can."""
         self._at_once = True
-        _thread.interrupt_main()
+        # Python may still owe the main thread the signal itself; else one is made.
+        if not self._interrupted.wait(POLL_S):
+            _thread.interrupt_main()
         if not self._closed.wait(GRACE_S):
             os._exit(STOPPED)
 
