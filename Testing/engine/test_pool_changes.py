@@ -23,7 +23,7 @@ from skcdf.files import read_json
 from skcdf.geometry import Geometry
 from skcdf.image import Image, read_image, read_label_map, write_image
 from skcdf.labels import LabelSet
-from skcdf.pool import LabelledPool
+from skcdf.pool import KnownSubject, LabelledPool
 from skcdf.pool_newcomer import validating_subjects
 
 ORGANS = ["spleen", "right_kidney", "left_kidney"]
@@ -215,6 +215,35 @@ class TestPinnedValidation:
             pool.revise(f"bare{index}", drawn(1))
         assert pool.add_case("new", scan(9), drawn(1), subject="9").split == "validation"
         assert pool.add_case("newer", scan(10), drawn(1), subject="10").split == "training"
+
+    @pytest.mark.parametrize("spelt", ["archive 4711", " Archive  4711 ", "ARCHIVE 4711"])
+    def test_a_subject_is_the_same_however_it_is_spelt(self, pool, spelt):
+        pool.add_case("one", scan(1), drawn(1), subject="Archive 4711", split="validation")
+        with pytest.raises(SkcdfError, match="which validates"):
+            pool.add_case("two", scan(2), None, subject=spelt)
+
+    def test_a_letter_with_dots_is_the_same_as_one_or_two_characters(self, pool):
+        assert pool.subject_hash("M\u00fcller") == pool.subject_hash("Mu\u0308ller")
+
+    def test_a_subject_of_white_space_is_none(self, pool):
+        with pytest.raises(SkcdfError, match="has no subject"):
+            pool.add_case("one", scan(1), drawn(1), subject="  ")
+
+    def test_a_subject_may_be_given_by_its_hash(self, pool):
+        pool.add_case("one", scan(1), drawn(1), subject="Ada", split="validation")
+        (record,) = pool.records()
+        assert (
+            pool.add_case("two", scan(2), drawn(1), subject=KnownSubject(record.subject)).split
+            == "validation"
+        )
+
+    def test_a_case_file_that_was_edited_to_train_on_a_validation_case_is_refused(self, pool):
+        pool.add_case("one", scan(1), drawn(1), subject="Ada", split="validation")
+        path = pool.root / "cases/one.json"
+        path.write_text(path.read_text().replace('"validation"', '"training"'))
+        with pytest.raises(SkcdfError, match=r"one\.json.*contradicts"):
+            pool.dataset()
+        assert any("contradicts" in str(problem) for problem in pool.verify().problems)
 
     @given(st.integers(0, 500))
     def test_about_one_in_five_validates(self, labelled):
@@ -408,7 +437,7 @@ def run_restricted(restriction: str, pool: LabelledPool) -> subprocess.Completed
     """Adds a case in a process of its own, under a restriction that begins after its imports."""
     code = f"""
 import os, resource, signal, sys, numpy as np
-from skcdf.pool import LabelledPool
+from skcdf.pool import KnownSubject, LabelledPool
 from skcdf.geometry import Geometry
 from skcdf.image import Image
 import nibabel, scipy.ndimage

@@ -136,6 +136,11 @@ class CaseRecord:
                 record.state == "unlabelled" and (record.revisions or record.split != "training")
             ):
                 raise ValueError(f"state {record.state} contradicts its revisions or split")
+            if record.image_file != image_file(record, bool(record.revisions)):
+                raise ValueError(f"image file {record.image_file} contradicts name, hash, split or revisions")
+            for revision in record.revisions:
+                if revision.file != label_file(record, revision.voxel_hash):
+                    raise ValueError(f"label file {revision.file} contradicts name, hash or split")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise SkcdfError(
                 f"{path}: not a case of a labelled pool ({error!r}).",

@@ -7,8 +7,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -29,7 +31,11 @@ from .pool_folder import LABEL_SET_FILE, PoolFolder
 from .pool_newcomer import newcomer
 from .progress import CancelToken, ProgressCallback, ignore_progress
 
-__all__ = ["POOL_FILE", "LabelledPool", "PoolProblem", "PoolReport", "Preview"]
+__all__ = ["POOL_FILE", "KnownSubject", "LabelledPool", "PoolProblem", "PoolReport", "Preview"]
+
+
+class KnownSubject(str):
+    """The hash of a subject whom a pool knows already (`CaseRecord.subject`), in place of what identifies the person."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +139,11 @@ class LabelledPool:
         return replace(dataset, synthetic=known.synthetic, protocol=protocol)
 
     def subject_hash(self, subject: str) -> str:
-        """The hash under which the pool knows a subject."""
-        return hashlib.sha256(f"{self.description.salt}:{subject}".encode()).hexdigest()
+        """The hash under which the pool knows a subject, whatever its capitals, white space and way of writing ü."""
+        if isinstance(subject, KnownSubject):
+            return str(subject)
+        words = unicodedata.normalize("NFKC", subject).casefold().split()
+        return hashlib.sha256(f"{self.description.salt}:{' '.join(words)}".encode()).hexdigest()
 
     def preview(
         self,
@@ -151,7 +160,7 @@ class LabelledPool:
     ) -> Preview:
         """What `add_case` would store; takes the same and refuses the same, but writes nothing."""
         check_name(name)
-        if not subject:
+        if not subject.strip():
             raise SkcdfError(
                 f"Case {name}: it has no subject.",
                 "Say whose scan it is; where each case is a person, its name.",
@@ -276,7 +285,10 @@ class LabelledPool:
             with self._folder.committing(f"revising {name}"):
                 self._folder.commit(revised, incoming, places)
                 if moves:
-                    remove(self.root / record.image_file)
+                    with contextlib.suppress(
+                        OSError
+                    ):  # the revision counts; `verify` moves what stays behind
+                        remove(self.root / record.image_file)
         return self._case(revised)
 
     def withdraw(self, name: str) -> None:
