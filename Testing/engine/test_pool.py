@@ -335,6 +335,9 @@ class TestBrokenPool:
         pool.add_case("one", _scan(1), _label_map(1), subject="Ada")
         pool.add_case("two", _scan(2), _label_map(1), subject="Grace", split="validation")
         one, two = (read_json(pool.root / f"cases/{name}.json", "case") for name in ("one", "two"))
+        if key == "image":
+            digest = one["image"]["voxel_hash"]
+            one["image"] = {"file": f"imagesTs/two_{digest[:16]}_0000.nii.gz", "voxel_hash": digest}
         _put(two | {key: one[key]}, pool.root / "cases/two.json")
         with pytest.raises(SkcdfError, match="other split"):
             open_dataset(pool.root)

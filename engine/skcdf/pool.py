@@ -35,7 +35,7 @@ __all__ = ["POOL_FILE", "KnownSubject", "LabelledPool", "PoolProblem", "PoolRepo
 
 
 class KnownSubject(str):
-    """The hash of a subject whom a pool knows already (`CaseRecord.subject`), in place of what identifies the person."""
+    """The hash of a subject whom a pool knows already, in place of what identifies the person."""
 
 
 @dataclass(frozen=True)
