@@ -250,6 +250,33 @@ class TestLeaks:
         assert left_out.reason == "old 1 was trained on case0, a scan of the same subject"
         assert comparison.mean.n == 2 and comparison.recommendation == "cannot tell whether better"
 
+    @pytest.mark.parametrize("guilty", [0, 1])
+    def test_models_of_one_name_and_version_are_told_apart(
+        self, guilty, model, validation, trained, device
+    ) -> None:
+        hashes = [("0" * 64,), ("0" * 64,)]
+        hashes[guilty] = (trained,)
+        models = [replace(model(f"m{i}", trained_on=hashes[i]), name="same") for i in range(2)]
+        comparison = compare_models(*models, _dataset(validation), device)
+        assert [each.case for each in comparison.left_out] == ["case0"]
+
+    def test_a_withdrawn_scan_of_the_subject_is_found_in_a_pool(
+        self, model, validation, tmp_path, device
+    ) -> None:
+        pool = LabelledPool.create(tmp_path / "pool", LABELS, "CT")
+        images = [(read_image(case.image), read_label_map(case.label)) for case in validation]
+        for index, (image, label) in enumerate(images):
+            subject = "Ada" if index < 2 else str(index)
+            pool.add_case(f"c{index}", image, label, subject=subject, split="validation", accept_sides=True)
+        old = model("old", trained_on=[pool.record("c0").image_hash])
+        pool.withdraw("c0")
+        comparison = compare_models(old, model("new"), pool.dataset(), device)
+        (left_out,) = comparison.left_out
+        assert (left_out.case, left_out.reason) == (
+            "c1",
+            "old 1 was trained on c0, a scan of the same subject",
+        )
+
     def test_one_scan_under_two_names_counts_once(self, model, validation, device) -> None:
         twin = replace(validation[0], name="twin", subject="twin")
         comparison = compare_models(None, model("new"), _dataset([*validation, twin]), device)

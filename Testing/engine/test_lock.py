@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -113,10 +114,15 @@ def test_the_number_of_a_dead_process_given_to_another_does_not_keep_its_lock(pa
             pass
 
 
-@pytest.mark.parametrize("changes", [{"host": "another-computer"}, {"started": ""}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"host": "another-computer"}, {"machine": "another container"}, {"machine": ""}, {"started": ""}],
+)
 def test_a_lock_that_may_be_alive_is_never_broken(path, changes):
+    """Nor one that a newer version wrote, with more to say."""
     with held(path, "first"):
-        rewrite(path, **changes, process=2**22 + 1)
+        rewrite(path, **changes, process=2**22 + 1, more="of a newer version")
+        os.utime(path, (0, 0))
         with (
             pytest.raises(SkcdfError, match=r"is locked by .*first.*delete this file"),
             held(path, "next", 0.1),
@@ -133,6 +139,30 @@ def test_what_was_left_while_a_lock_was_made_is_broken_after_a_while(path, monke
     os.utime(path, (time.time() - 11, time.time() - 11))
     with held(path, "next", 0.1):
         pass
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", "\x00"])
+def test_a_lock_that_cannot_be_read_is_told_however_old_it_is(path, content):
+    path.parent.mkdir()
+    path.write_text(content)
+    os.utime(path, (0, 0))
+    with pytest.raises(SkcdfError, match="an unknown program"), held(path, "next", 0.1):
+        pass
+    assert path.read_text() == content
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None or os.geteuid() != 0, reason="needs unshare and root")
+def test_the_lock_of_a_container_that_bears_this_computers_name_is_not_broken(path):
+    command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", HOLD, str(path)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if child.stdout.readline() != b"held\n":
+        pytest.skip("this system makes no process namespaces")
+    try:
+        with pytest.raises(SkcdfError, match="adding case_07"), held(path, "next", 0.2):
+            pass
+    finally:
+        end(child)
+        child.stderr.close()
 
 
 def test_a_lock_that_a_person_gave_to_another_is_not_taken_away_again(path):

@@ -198,6 +198,20 @@ def exclusive_on_this_computer(path: Path) -> Iterator[None]:
             yield
 
 
+def machine() -> str:
+    """Tells in which world a process's number means something: this computer, or this container on it.
+
+    Computers may bear one name, and containers that of their computer. Empty where the system does not tell.
+    """
+    if sys.platform != "linux":
+        return f"{uuid.getnode():012x}"  # the network card's number
+    for source in ("/etc/machine-id", "/proc/sys/kernel/random/boot_id"):  # the first outlives a restart
+        with contextlib.suppress(OSError):
+            if name := Path(source).read_text("utf-8", "replace").strip():
+                return f"{name} {os.readlink('/proc/self/ns/pid')}"
+    return ""
+
+
 def process_start(number: int) -> str | None:
     """When the process with this number began, in the system's own words; ``None`` when there is none.
 

@@ -15,16 +15,16 @@ import platform
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from .errors import SkcdfError
-from .files import create_exclusively, exclusive_on_this_computer, process_start, remove, utc_now
+from .files import create_exclusively, exclusive_on_this_computer, machine, process_start, remove, utc_now
 
 PAUSE_S = 0.02
 PATIENCE_S = 5.0
-UNREADABLE_AGE_S = 10.0
-"""A lock file that stays unreadable this long was left by a program that died while it made it."""
+EMPTY_AGE_S = 10.0
+"""A lock file that stays empty this long was left by a program that died while it made it."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class LockOwner:
 
     Attributes:
         user, host: the person's login name and the computer's name.
+        machine: tells computers of one name, and containers on one computer, apart (`files.machine`).
         process, started: number of the process, and when the system says that it began.
         since: when the lock was taken, UTC, ISO 8601.
         what: what it is held for.
@@ -41,6 +42,7 @@ class LockOwner:
 
     user: str
     host: str
+    machine: str
     process: int
     started: str
     since: str
@@ -50,11 +52,14 @@ class LockOwner:
     @property
     def is_dead(self) -> bool:
         """Whether its process is known to have ended: it ran on this computer and is there no more."""
-        if (
-            self.host != platform.node() or not self.started
-        ):  # a system that does not tell when processes began
+        if not (self.machine and self.started):  # a system that does not tell
             return False
-        return process_start(self.process) != self.started
+        return self.is_here and process_start(self.process) != self.started
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its process's number means the same to this program."""
+        return (self.host, self.machine) == (platform.node(), machine())
 
     def __str__(self) -> str:
         state = ", which has ended" if self.is_dead else ""
@@ -97,8 +102,12 @@ def held(path: Path, what: str, patience_s: float | None = None) -> Iterator[Non
 def lock_owner(path: Path) -> LockOwner | None:
     """Who holds a lock; ``None``: nobody, or its file cannot be read."""
     try:
-        return LockOwner(**json.loads(path.read_bytes().decode("utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError):
+        content = json.loads(path.read_bytes().decode("utf-8"))
+        known = {
+            each.name: content.get(each.name, "") for each in fields(LockOwner)
+        }  # a newer one may say more
+        return LockOwner(**known)
+    except (OSError, ValueError, AttributeError, RecursionError):
         return None
 
 
@@ -109,7 +118,14 @@ def _this_process(what: str) -> LockOwner:
         user = "unknown"
     process = os.getpid()
     return LockOwner(
-        user, platform.node(), process, process_start(process) or "", utc_now(), what, uuid.uuid4().hex
+        user=user,
+        host=platform.node(),
+        machine=machine(),
+        process=process,
+        started=process_start(process) or "",
+        since=utc_now(),
+        what=what,
+        token=uuid.uuid4().hex,
     )
 
 
@@ -119,7 +135,7 @@ def _break_if_dead(path: Path) -> bool:
         return False
     try:
         # Two who find the same dead lock: the second must not remove the one that the first has taken since.
-        with exclusive_on_this_computer(path.with_name(f"{path.name}.breaking")):
+        with exclusive_on_this_computer(path.with_name(".breaking")):
             if _is_dead(path):
                 remove(path)
     except OSError:  # a file system that does not do that: the lock is told instead
@@ -132,6 +148,7 @@ def _is_dead(path: Path) -> bool:
     if owner is not None:
         return owner.is_dead
     try:
-        return time.time() - path.stat().st_mtime > UNREADABLE_AGE_S
-    except OSError:  # it has just been given back
+        # Only an empty file is known to be half made: on a file system without hard links it is filled second.
+        return not path.read_bytes() and time.time() - path.stat().st_mtime > EMPTY_AGE_S
+    except OSError:  # it has just been given back, or belongs to somebody whose files are private
         return False

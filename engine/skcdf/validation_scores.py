@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .case_record import CaseRecord
 from .cases import Case, Dataset
 from .errors import SkcdfError
 from .files import read_json, write_json
@@ -24,6 +25,7 @@ from .image import Image, read_image, read_label_map
 from .image_hash import voxel_hash
 from .labels import LabelSet
 from .models import ModelBundle
+from .pool import POOL_FILE, LabelledPool
 from .progress import CancelToken
 
 if TYPE_CHECKING:
@@ -62,16 +64,21 @@ class LeakGuard:
 
     def __init__(self, dataset: Dataset, models: Sequence[ModelBundle]) -> None:
         self._dataset = dataset
-        self._trained = {model_label(model): frozenset(model.training.image_hashes) for model in models}
+        # A list, not a table by label: models of one day may bear the same name and version.
+        self._trained = [(model_label(model), frozenset(model.training.image_hashes)) for model in models]
         self._hashes: dict[str, str] = {}
         self._seen: dict[str, str] = {}
+        self._records: tuple[CaseRecord, ...] = ()
+        if (dataset.root / POOL_FILE).is_file():
+            self._records = LabelledPool.open(dataset.root).records()
 
     def reason_against(self, case: Case, scan: Image) -> str | None:
         """Why the case is no evidence; ``None``: it is.
 
         Args:
             case: a validation case.
-            scan: its scan; those of other cases of the subject are read here.
+            scan: its scan. Other scans of its subject, withdrawn ones included, are known from the pool's records; in
+                data sets that are no pool they are read here.
 
         Raises:
             SkcdfError: a scan cannot be read.
@@ -79,16 +86,26 @@ class LeakGuard:
         own = self._hashes[case.name] = voxel_hash(scan)
         if (twin := self._seen.setdefault(own, case.name)) != case.name:
             return f"the same scan as {twin}"
-        for model, trained in self._trained.items():
+        for model, trained in self._trained:
             if own in trained:
                 return f"{model} was trained on this scan"
-        for other in self._dataset.cases:
-            if other.subject != case.subject or other.name == case.name:
-                continue
-            for model, trained in self._trained.items():
-                if trained and self.hash_of(other) in trained:
-                    return f"{model} was trained on {other.name}, a scan of the same subject"
+        if not any(trained for _, trained in self._trained):
+            return None
+        for name, other in self._others(case):
+            for model, trained in self._trained:
+                if other in trained:
+                    return f"{model} was trained on {name}, a scan of the same subject"
         return None
+
+    def _others(self, case: Case) -> Iterator[tuple[str, str]]:
+        """Names and hashes of the other scans of a case's subject."""
+        for record in self._records:
+            if record.subject == case.subject and record.name != case.name:
+                yield record.name, record.image_hash
+        if not self._records:
+            for other in self._dataset.cases:
+                if other.subject == case.subject and other.name != case.name:
+                    yield other.name, self.hash_of(other)
 
     def hash_of(self, case: Case) -> str:
         """Voxel hash of a case's scan; a scan is read once at most.

@@ -188,8 +188,6 @@ def _restore(options: argparse.Namespace) -> int:
 
 
 def _unlock(options: argparse.Namespace) -> int:
-    import platform
-
     from ..files import remove
     from ..lock import lock_owner
     from ..pool import LabelledPool
@@ -200,7 +198,7 @@ def _unlock(options: argparse.Namespace) -> int:
         print(f"{options.pool}: {options.case or 'the pool'} is not locked")
         return 0
     owner = lock_owner(path)
-    if owner is not None and owner.host == platform.node() and not owner.is_dead:
+    if owner is not None and owner.is_here and not owner.is_dead:
         raise SkcdfError(f"{path}: is held by {owner}, which runs.", "End that program first.")
     remove(path)
     print(f"{options.case or options.pool}: unlocked; it was held by {owner or 'an unknown program'}")
