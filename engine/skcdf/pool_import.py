@@ -16,6 +16,7 @@ from .geometry import axis_order_to_lps
 from .image import Image, read_geometry
 from .image_hash import voxel_hash
 from .import_reader import ImportOptions, ImportReader, LabelSurvey, TakenLabels
+from .import_subjects import ImportSubjects
 from .label_mapping import LabelMapping, SourceLabel
 from .pool import LabelledPool
 from .pool_entry import check_labels
@@ -69,6 +70,7 @@ class ImportPlan:
         labels: all the source's labels.
         mapping: what becomes of them.
         reader: reads the cases again.
+        subjects: whose scans they are; ``None`` while ``blockers`` stand.
         entries: one for each case, labelled ones first; none while ``blockers`` stand.
         undecided: labels that nobody has decided on, with the cases in which they have voxels.
         blockers: what must be mended before anything is imported, in words.
@@ -81,6 +83,7 @@ class ImportPlan:
     labels: tuple[SourceLabel, ...]
     mapping: LabelMapping
     reader: ImportReader = field(repr=False)
+    subjects: ImportSubjects | None = field(default=None, repr=False)
     entries: tuple[ImportEntry, ...] = ()
     undecided: Mapping[SourceLabel, tuple[str, ...]] = field(default_factory=dict)
     blockers: tuple[str, ...] = ()
@@ -120,13 +123,35 @@ class ImportPlan:
                 cancel.raise_if_cancelled()
             if entry.action in ("add", "revise"):
                 try:
-                    _carry_out(entry, self.pool, self.reader, self.options)
+                    self._carry_out(entry)
                 except SkcdfError as error:
                     entry = replace(entry, action="refuse", reason=str(error))
                 done(entry)
             outcome.append(entry)
             progress(Progress("import", index + 1, len(self.entries), entry.name))
         return tuple(outcome)
+
+    def _carry_out(self, entry: ImportEntry) -> None:
+        """Adds or revises one case."""
+        assert self.subjects is not None
+        image = self.reader.image(entry.source)
+        labels = self.reader.labels(entry.source, image)
+        accept_sides = self.options.accept_sides
+        if entry.action == "revise":
+            assert labels is not None
+            label = _on_pool_grid(labels.image, self.pool, self.pool.record(entry.name))
+            self.pool.revise(entry.name, label, annotated=labels.annotated, accept_sides=accept_sides)
+            return
+        self.pool.add_case(
+            entry.name,
+            image,
+            None if labels is None else labels.image,
+            # Others may have added scans of the same person since the plan.
+            subject=self.subjects.of(entry.source, self.pool.records()),
+            split=None if labels is None else entry.split,
+            annotated=None if labels is None else labels.annotated,
+            accept_sides=accept_sides,
+        )
 
 
 def plan_import(
@@ -157,22 +182,26 @@ def plan_import(
         blockers=tuple(_blockers(pool, source, options, survey)),
         warnings=tuple(_warnings(pool, source, options)),
     )
-    return (
-        plan
-        if plan.blockers
-        else replace(
-            plan, entries=tuple(_Planner(pool, reader, options, survey).entries(source, progress, cancel))
-        )
-    )
+    if plan.blockers:
+        return plan
+    subjects = ImportSubjects(pool, source, reader, progress, cancel)
+    planner = _Planner(pool, reader, options, survey, subjects)
+    return replace(plan, subjects=subjects, entries=tuple(planner.entries(source, progress, cancel)))
 
 
 class _Planner:
     """Says of every case what becomes of it."""
 
     def __init__(
-        self, pool: LabelledPool, reader: ImportReader, options: ImportOptions, survey: LabelSurvey
+        self,
+        pool: LabelledPool,
+        reader: ImportReader,
+        options: ImportOptions,
+        survey: LabelSurvey,
+        subjects: ImportSubjects,
     ) -> None:
         self._pool, self._reader, self._options, self._survey = pool, reader, options, survey
+        self._subjects = subjects
         self._present = {record.image_hash: record for record in pool.records()}
         self._names = CaseNames(record.name for record in self._present.values())
         # Cases of this import are not in the pool yet, and count all the same: names, subjects, who validates.
@@ -215,7 +244,8 @@ class _Planner:
                 f"{case.image}: it has few different values and looks like a label map, but no scan belongs to it.",
                 "Name label maps CASE_label or put them into labels/.",
             )
-        name, subject = self._names.new(case.name), self._reader.subject(case)
+        subject = self._subjects.of(case, self._known)
+        name = self._names.new(case.name)
         wanted = None if labels is None else self._reader.split(case)
         known = (name, self._pool.subject_hash(subject), image_hash, labels is not None, wanted)
         split = newcomer(self._pool.root, *known, self._known).split
@@ -276,26 +306,6 @@ def _with_labels(entry: ImportEntry, labels: TakenLabels, volumes_ml: Mapping[st
         volumes_ml=volumes_ml,
         voxels=labels.voxels,
         warnings=(*labels.notes, *entry.warnings),
-    )
-
-
-def _carry_out(entry: ImportEntry, pool: LabelledPool, reader: ImportReader, options: ImportOptions) -> None:
-    """Adds or revises one case."""
-    image = reader.image(entry.source)
-    labels = reader.labels(entry.source, image)
-    if entry.action == "revise":
-        assert labels is not None
-        label = _on_pool_grid(labels.image, pool, pool.record(entry.name))
-        pool.revise(entry.name, label, annotated=labels.annotated, accept_sides=options.accept_sides)
-        return
-    pool.add_case(
-        entry.name,
-        image,
-        None if labels is None else labels.image,
-        subject=reader.subject(entry.source),
-        split=None if labels is None else entry.split,
-        annotated=None if labels is None else labels.annotated,
-        accept_sides=options.accept_sides,
     )
 
 

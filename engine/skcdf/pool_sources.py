@@ -13,7 +13,7 @@ from .errors import SkcdfError
 from .image import images_in, stem
 from .label_mapping import SourceLabel
 from .labels import Label
-from .pool import POOL_FILE
+from .pool import POOL_FILE, LabelledPool
 from .seg_nrrd import ENDING, is_segmentation
 
 _FOLDERS = (("images", "labels"), ("imagesTr", "labelsTr"))
@@ -33,6 +33,7 @@ class SourceCase:
         subject: whose scan it is.
         split: where the source says so.
         annotated: names of the source's labels that were annotated in it; ``None``: all.
+        image_hash: `skcdf.image_hash.voxel_hash` of the scan, where the source knows it; else empty.
     """
 
     name: str
@@ -41,6 +42,7 @@ class SourceCase:
     subject: str
     split: Split | None = None
     annotated: frozenset[str] | None = None
+    image_hash: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Source:
         table: its labels; ``None``: each case names its own, or the label maps have bare values.
         modality: where it says so.
         synthetic: whether every scan is a phantom.
+        salt: that of a pool's subject hashes; empty for any other source.
+        withdrawn: subject and image hash of each case that a pool no longer gives, but that still tells who is who.
     """
 
     root: Path
@@ -62,6 +66,8 @@ class Source:
     table: tuple[SourceLabel, ...] | None = None
     modality: Modality | None = None
     synthetic: bool = False
+    salt: str = ""
+    withdrawn: tuple[tuple[str, str], ...] = ()
 
 
 def open_source(path: Path | str) -> Source:
@@ -100,7 +106,9 @@ def open_source(path: Path | str) -> Source:
 
 def _from_dataset(root: Path) -> Source:
     dataset = open_dataset(root)
-    is_pool = (root / POOL_FILE).is_file()
+    pool = LabelledPool.open(root) if (root / POOL_FILE).is_file() else None
+    is_pool = pool is not None
+    records = {record.name: record for record in (pool.records() if pool else ())}
     cases = tuple(
         SourceCase(
             case.name,
@@ -110,12 +118,17 @@ def _from_dataset(root: Path) -> Source:
             # What others have for training is merely what they have not set apart.
             case.split if case.label is not None and (is_pool or case.split == "validation") else None,
             case.annotated if case.label is not None else None,
+            records[case.name].image_hash if case.name in records else "",
         )
         for case in dataset.cases
     )
     kind = "a labelled pool" if is_pool else "an nnU-Net dataset or MSD task"
     table = tuple(_source_label(label) for label in dataset.label_set.labels)
-    return Source(root, kind, cases, table, dataset.modality, dataset.synthetic)
+    withdrawn = tuple(
+        (record.subject, record.image_hash) for record in records.values() if record.state == "withdrawn"
+    )
+    salt = pool.description.salt if pool else ""
+    return Source(root, kind, cases, table, dataset.modality, dataset.synthetic, salt, withdrawn)
 
 
 def _source_label(label: Label) -> SourceLabel:
