@@ -89,6 +89,38 @@ class TestSources:
         )
         assert a.subject == c.subject != b.subject
 
+    def test_another_pool_brings_the_model_whose_proposal_was_corrected_and_the_accepted_sides(
+        self, pool, tmp_path
+    ):
+        other = LabelledPool.create(tmp_path / "other", LABELS, "CT")
+        turned = Image(organs(left_kidney=2, right_kidney=3), GRID)
+        other.add_case("plain", scan(1), Image(organs(liver=4), GRID), subject="Ada")
+        other.add_case("situs", scan(2), turned, subject="Bo", model="organs@v3", accept_sides=True)
+        other.add_case("bare", scan(3), None, subject="Cy")
+        pool.add_case("there", scan(4), None, subject="Di")
+        other.add_case(
+            "new", scan(4), turned, subject="Di", split="training", model="organs@v4", accept_sides=True
+        )
+        plan = plan_import(pool, open_source(other.root), ImportOptions(revise=True))
+        plan.run()
+        current = {record.name: record.current for record in pool.records()}
+        assert (current["plain"].model, current["plain"].sides_accepted) == (None, False)
+        assert (current["situs"].model, current["situs"].sides_accepted) == ("organs@v3", True)
+        assert (current["there"].model, current["there"].sides_accepted) == ("organs@v4", True)
+        assert plan.warnings == ()
+
+    def test_another_pools_cases_of_which_something_stays_behind_are_told_in_one_line(self, pool, tmp_path):
+        other = LabelledPool.create(tmp_path / "other", LABELS, "CT")
+        label = Image(organs(liver=4), GRID)
+        other.add_case("plain", scan(1), label, subject="Ada")
+        other.add_case("dice", scan(2), label, subject="Bo", model="organs@v3", proposal=label)
+        other.add_case("revised", scan(3), label, subject="Cy")
+        other.revise("revised", Image(organs(liver=4, spleen=1), GRID))
+        (warning,) = plan_import(pool, open_source(other.root)).warnings
+        assert warning.endswith("stay in the source; there are some of dice, revised")
+        plan_import(pool, open_source(other.root)).run()
+        assert plan_import(pool, open_source(other.root)).warnings == ()
+
     def test_a_folder_of_scans_with_segmentations_and_label_maps_beside_them(self, pool, folder):
         folder.mkdir()
         for seed, name in enumerate(("a", "b", "c", "d")):

@@ -136,11 +136,13 @@ class ImportPlan:
         assert self.subjects is not None
         image = self.reader.image(entry.source)
         labels = self.reader.labels(entry.source, image)
-        accept_sides = self.options.accept_sides
+        model, accept_sides = entry.source.model, self.options.accept_sides or entry.source.sides_accepted
         if entry.action == "revise":
             assert labels is not None
             label = _on_pool_grid(labels.image, self.pool, self.pool.record(entry.name))
-            self.pool.revise(entry.name, label, annotated=labels.annotated, accept_sides=accept_sides)
+            self.pool.revise(
+                entry.name, label, annotated=labels.annotated, model=model, accept_sides=accept_sides
+            )
             return
         self.pool.add_case(
             entry.name,
@@ -150,6 +152,7 @@ class ImportPlan:
             subject=self.subjects.of(entry.source, self.pool.records()),
             split=None if labels is None else entry.split,
             annotated=None if labels is None else labels.annotated,
+            model=model,
             accept_sides=accept_sides,
         )
 
@@ -186,7 +189,10 @@ def plan_import(
         return plan
     subjects = ImportSubjects(pool, source, reader, progress, cancel)
     planner = _Planner(pool, reader, options, survey, subjects)
-    return replace(plan, subjects=subjects, entries=tuple(planner.entries(source, progress, cancel)))
+    entries = tuple(planner.entries(source, progress, cancel))
+    return replace(
+        plan, subjects=subjects, entries=entries, warnings=(*plan.warnings, *_left_behind(entries))
+    )
 
 
 class _Planner:
@@ -256,7 +262,7 @@ class _Planner:
             subject=subject,
             split=None if labels is None else split,
             annotated=None if labels is None else labels.annotated,
-            accept_sides=self._options.accept_sides,
+            accept_sides=self._options.accept_sides or case.sides_accepted,
         )
         self._known.append(replace(preview.record, split=split))
         renamed = () if name == case.name else (f"is called {case.name} in the source",)
@@ -283,7 +289,7 @@ class _Planner:
             self._pool.label_set,
             labels.annotated,
             None,
-            self._options.accept_sides,
+            self._options.accept_sides or case.sides_accepted,
         )
         before = record.current.annotated if record.current else ()
         lost = [name for name in before if name not in labels.annotated]
@@ -346,6 +352,16 @@ def _warnings(pool: LabelledPool, source: Source, options: ImportOptions) -> Ite
         yield f"the mapping file speaks of cases that the source does not have: {', '.join(strange[:5])}"
     if pool.description.synthetic and not source.synthetic:
         yield "the pool is for phantoms, and its models are called synthetic; are the source's scans phantoms?"
+
+
+def _left_behind(entries: tuple[ImportEntry, ...]) -> Iterator[str]:
+    names = [e.source.name for e in entries if e.action in ("add", "revise") and e.source.has_history]
+    if names:
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        yield (
+            f"earlier revisions and the Dice of proposals stay in the source; there are some of {', '.join(names[:5])}"
+            + more
+        )
 
 
 def _case_names(source: Source) -> set[str]:

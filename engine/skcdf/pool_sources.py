@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cases import Modality, Split
+from .case_record import CaseRecord
+from .cases import Case, Modality, Split
 from .datasets import is_dataset, open_dataset
 from .errors import SkcdfError
 from .image import images_in, stem
@@ -33,6 +34,9 @@ class SourceCase:
         subject: whose scan it is.
         split: where the source says so.
         annotated: names of the source's labels that were annotated in it; ``None``: all.
+        model: the model whose proposal was corrected, where a pool says so.
+        sides_accepted: a person has said that its left and right are right although the positions contradict it.
+        has_history: a pool knows more of it than an import takes: earlier revisions, or a proposal's Dice.
         image_hash: `skcdf.image_hash.voxel_hash` of the scan, where the source knows it; else empty.
     """
 
@@ -42,6 +46,9 @@ class SourceCase:
     subject: str
     split: Split | None = None
     annotated: frozenset[str] | None = None
+    model: str | None = None
+    sides_accepted: bool = False
+    has_history: bool = False
     image_hash: str = ""
 
 
@@ -106,29 +113,47 @@ def open_source(path: Path | str) -> Source:
 
 def _from_dataset(root: Path) -> Source:
     dataset = open_dataset(root)
-    pool = LabelledPool.open(root) if (root / POOL_FILE).is_file() else None
-    is_pool = pool is not None
-    records = {record.name: record for record in (pool.records() if pool else ())}
+    table = tuple(_source_label(label) for label in dataset.label_set.labels)
+    if (root / POOL_FILE).is_file():
+        pool = LabelledPool.open(root)
+        records = {record.name: record for record in pool.records()}
+        cases = tuple(_of_pool(case, records[case.name]) for case in dataset.cases if case.name in records)
+        withdrawn = tuple(
+            (record.subject, record.image_hash) for record in records.values() if record.state == "withdrawn"
+        )
+        known = (table, dataset.modality, dataset.synthetic, pool.description.salt, withdrawn)
+        return Source(root, "a labelled pool", cases, *known)
     cases = tuple(
         SourceCase(
             case.name,
             case.image,
             () if case.label is None else (case.label,),
-            case.subject if is_pool else case.name,
+            case.name,
             # What others have for training is merely what they have not set apart.
-            case.split if case.label is not None and (is_pool or case.split == "validation") else None,
+            case.split if case.label is not None and case.split == "validation" else None,
             case.annotated if case.label is not None else None,
-            records[case.name].image_hash if case.name in records else "",
         )
         for case in dataset.cases
     )
-    kind = "a labelled pool" if is_pool else "an nnU-Net dataset or MSD task"
-    table = tuple(_source_label(label) for label in dataset.label_set.labels)
-    withdrawn = tuple(
-        (record.subject, record.image_hash) for record in records.values() if record.state == "withdrawn"
+    return Source(root, "an nnU-Net dataset or MSD task", cases, table, dataset.modality, dataset.synthetic)
+
+
+def _of_pool(case: Case, record: CaseRecord) -> SourceCase:
+    current = record.current
+    if case.label is None or current is None:
+        return SourceCase(case.name, case.image, (), case.subject, image_hash=record.image_hash)
+    return SourceCase(
+        case.name,
+        case.image,
+        (case.label,),
+        case.subject,
+        case.split,
+        case.annotated,
+        current.model,
+        current.sides_accepted,
+        len(record.revisions) > 1 or current.proposal_dice is not None,
+        record.image_hash,
     )
-    salt = pool.description.salt if pool else ""
-    return Source(root, kind, cases, table, dataset.modality, dataset.synthetic, salt, withdrawn)
 
 
 def _source_label(label: Label) -> SourceLabel:
