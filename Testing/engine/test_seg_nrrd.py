@@ -93,13 +93,22 @@ class TestReading:
         image = read_segmentation(path).label_map({"id_0": 1, "id_1": 2}, grid)
         np.testing.assert_array_equal(image.array, drawn)
 
-    def test_takes_a_single_voxel_for_no_voxels(self, tmp_path, grid):
+    def test_takes_a_single_voxel_of_background_for_no_voxels(self, tmp_path, grid):
         nothing = write_seg_nrrd(
-            tmp_path / "a.seg.nrrd", np.ones((1, 1, 1)), Geometry((1, 1, 1), (1, 1, 1)), TWO
+            tmp_path / "a.seg.nrrd", np.zeros((1, 1, 1)), Geometry((1, 1, 1), (1, 1, 1)), TWO
         )
         segmentation = read_segmentation(nothing)
         assert [segment.voxels for segment in segmentation.segments] == [0, 0]
         assert not segmentation.label_map({"id_0": 1, "id_1": 2}, grid).array.any()
+
+    def test_takes_a_single_voxel_that_is_drawn_for_one(self, tmp_path, grid):
+        voxel = write_seg_nrrd(
+            tmp_path / "a.seg.nrrd", np.ones((1, 1, 1)), grid.crop((2, 3, 1), (1, 1, 1)), TWO
+        )
+        segmentation = read_segmentation(voxel)
+        assert [segment.voxels for segment in segmentation.segments] == [1, 0]
+        image = segmentation.label_map({"id_0": 1, "id_1": 2}, grid)
+        np.testing.assert_array_equal(np.argwhere(image.array), [[2, 3, 1]])
 
     def test_reads_names_with_any_letters_and_escapes(self, tmp_path, grid, drawn):
         segments = (FileSegment("Niere rechts ü 肝 \\\\ a:=b", 1), FileSegment("two\\nlines", 2))

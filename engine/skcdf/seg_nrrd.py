@@ -170,10 +170,10 @@ def read_segmentation(path: Path | str) -> Segmentation:
     if len({segment.id for segment in segments}) < len(segments):
         raise SkcdfError(f"{path}: two segments have the same id.", _SAVE_AGAIN)
     spatial = tuple(file.sizes[axis] for axis in file.spatial)
-    if spatial == (1, 1, 1):  # how Slicer saves that there are no voxels
+    layers = _layers(file)
+    if spatial == (1, 1, 1) and not layers.any():  # how Slicer saves that there are no voxels
         return Segmentation(path, segments, np.zeros((0, 1, 1, 1), np.uint8), None)
     geometry = StoredImage(path, spatial, file.affine, file.load).geometry()
-    layers = _layers(file)
     return Segmentation(path, tuple(_counts(path, segments, layers)), layers, geometry)
 
 
