@@ -259,6 +259,32 @@ class TestCases:
         code, out, err = run("verify", pool)
         assert code == 1 and "problem: ct" in out and "1 problems in 1 case" in err
 
+    @pytest.mark.parametrize("action", ["list", "verify"])
+    def test_list_and_verify_tell_who_holds_which_lock(self, run, pool, files, action):
+        from skcdf.lock import held
+
+        run("add", pool, files / "ct.nrrd", files / "ct.seg.nrrd")
+        assert "lock" not in run(action, pool)[1]
+        path = pool / "locks" / "ct.lock"
+        with held(path, "revising ct"):
+            owner = json.loads(path.read_text("utf-8"))
+            (line,) = (line for line in run(action, pool)[1].splitlines() if "lock" in line)
+            assert line.startswith(f"lock: case ct: held by {owner['user']} on {owner['host']} (process ")
+            assert line.endswith(f"since {owner['since']}: revising ct")
+            path.write_text(json.dumps(owner | {"started": "long ago"}), "utf-8")
+            assert "lock: case ct: stale, left by" in run(action, pool)[1]
+            path.write_text(json.dumps(owner | {"host": "another computer"}), "utf-8")
+            out = run(action, pool)[1]
+            assert "cannot be known here" in out and f"skcdf pool unlock {pool} ct" in out
+            path.write_text("{", "utf-8")
+            assert "lock: case ct: held by an unknown program since 2" in run(action, pool)[1]
+
+    def test_list_tells_the_lock_of_the_whole_pool(self, run, pool):
+        from skcdf.lock import held
+
+        with held(pool / "locks" / ".pool.lock", "tidying up"):
+            assert "lock: the whole pool: held by" in run("list", pool)[1]
+
     def test_unlock_removes_only_what_no_program_here_holds(self, run, pool, files):
         from skcdf.lock import held
 

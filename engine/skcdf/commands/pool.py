@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import SkcdfError
 from .pool_cases import add_case_actions
 from .pool_import import add_import_action, cases
+from .pool_locks import print_locks
 
 if TYPE_CHECKING:
     from ..case_record import CaseRecord
@@ -156,6 +157,7 @@ def _list(options: argparse.Namespace) -> int:
         f"{cases(len(records))}: {states.count('labelled')} labelled, of which {validating} validate, "
         f"{states.count('unlabelled')} unlabelled, {states.count('withdrawn')} withdrawn"
     )
+    print_locks(pool)
     return 0
 
 
@@ -177,6 +179,7 @@ def _verify(options: argparse.Namespace) -> int:
         print(f"repaired: {line}")
     for problem in report.problems:
         print(f"problem: {problem}")
+    print_locks(pool)
     if report.problems:
         raise SkcdfError(
             f"{options.pool}: {len(report.problems)} problems in {cases(report.cases)}.",
