@@ -95,6 +95,18 @@ class TestCreate:
         code, out, _ = run("extend", pool, "duodenum, left lung=SCT:39607008/left")
         assert code == 0 and "2 labels more" in out
         assert LabelledPool.open(pool).label_set.names[4:] == ("duodenum", "left lung")
+        assert "nnU-Net" not in out
+
+    def test_extend_says_how_many_cases_nnunet_still_gets(self, run, pool):
+        opened = LabelledPool.open(pool)
+        for number in range(3):  # the third validates
+            opened.add_case(
+                f"c{number}", scan(number), Image(np.minimum(labels(), 1), GRID), subject=f"{number}"
+            )
+        opened.add_case("bare", scan(3), None, subject="bare")
+        code, out, _ = run("extend", pool, "duodenum")
+        assert code == 0 and "nnU-Net gets 0 of 2 cases with label maps" in out
+        assert json.loads((pool / "dataset.json").read_text("utf-8"))["numTraining"] == 0
 
 
 class TestImport:
@@ -113,6 +125,13 @@ class TestImport:
         code, out, _ = run("import", pool, source, "--mapping", mapping)
         assert code == 0 and "2 added" in out
         assert [record.state for record in LabelledPool.open(pool).records()] == ["labelled"] * 2
+
+    def test_says_where_all_labels_are_that_a_mapping_may_name(self, run, source, tmp_path):
+        run("create", tmp_path / "many", "--labels", "synapse13", "--modality", "CT")
+        code, out, _ = run("import", tmp_path / "many", source, "--write-mapping", tmp_path / "m.json")
+        file = tmp_path / "many" / "label_set.json"
+        assert code == 0 and f"and 5 more (all are in {file})" in out
+        assert len(LabelSet.load(file).names) == 13
 
     def test_does_not_write_over_a_mapping_file(self, run, pool, source, tmp_path):
         (tmp_path / "m.json").write_text("mine")

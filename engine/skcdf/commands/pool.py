@@ -103,6 +103,13 @@ def _extend(options: argparse.Namespace) -> int:
         f"{options.pool}: {len(pool.label_set.labels) - before} labels more; in the cases so far they are unknown"
     )
     _print_labels(pool.label_set, before)
+    trained = [record.current for record in pool.records() if record.split == "training" and record.current]
+    if trained:
+        full = sum(set(revision.annotated) == set(pool.label_set.names) for revision in trained)
+        print(
+            f"nnU-Net gets {full} of {cases(len(trained))} with label maps: those in which every label was annotated. "
+            "Annotate the new ones in the others."
+        )
     return 0
 
 

@@ -13,6 +13,7 @@ from ..text_table import table
 from .console import ConsoleProgress, cancel_on_interrupt
 
 if TYPE_CHECKING:
+    from ..pool import LabelledPool
     from ..pool_import import ImportEntry, ImportOptions, ImportPlan
 
 _TEXT = "import scans with label maps or .seg.nrrd files, an nnU-Net dataset, an MSD task or another pool"
@@ -138,7 +139,7 @@ def _write_mapping(plan: ImportPlan, options: argparse.Namespace) -> int:
         plan.labels, plan.pool.label_set, plan.options.file, plan.options.values_are_targets
     ).save(options.write_mapping)
     print(
-        f"wrote {options.write_mapping}: replace every ? by one of {_listed(plan.pool.label_set.names)}, or by null "
+        f"wrote {options.write_mapping}: replace every ? by one of {_listed(plan.pool)}, or by null "
         "to leave the label out; then import with --mapping"
     )
     return 0
@@ -229,6 +230,11 @@ def cases(number: int) -> str:
     return f"{number} case{'' if number == 1 else 's'}"
 
 
-def _listed(names: tuple[str, ...]) -> str:
+def _listed(pool: LabelledPool) -> str:
+    from ..pool_folder import LABEL_SET_FILE
+
+    names = pool.label_set.names
     more = len(names) - _LABELS_NAMED
-    return ", ".join(names[:_LABELS_NAMED]) + (f" and {more} more (skcdf pool list)" if more > 0 else "")
+    return ", ".join(names[:_LABELS_NAMED]) + (
+        f" and {more} more (all are in {pool.root / LABEL_SET_FILE})" if more > 0 else ""
+    )
