@@ -44,7 +44,7 @@ class ImportSubjects:
             Cancelled: the token was raised.
         """
         self._pool = pool
-        self._same_salt = source.salt == pool.description.salt
+        self._same_salt = bool(source.salt) and source.salt == pool.description.salt
         self._names = {case.name: self._name(case, reader) for case in source.cases}
         present = {record.subject for record in pool.records()}
         # Where each case is a person whom the pool has never met, no scan can tell more; reading all takes long.
