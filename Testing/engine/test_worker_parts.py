@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from skcdf.networks.vnet import VNet
 from skcdf.pool import LabelledPool
 from skcdf.preprocessing import Intensity, PreprocessingPlan
 from skcdf.worker import GreetingFirst, Worker
+from skcdf.worker_client import WorkerClient
 from skcdf.worker_input import lines
 from skcdf.worker_jobs import Jobs, use_all_cores_but_one
 
@@ -203,6 +205,34 @@ class TestFigures:
         result = self.answer(jobs, "compare", pool=pool, before=model, after=model)
         assert [row["organ"] for row in result["comparison"]["organs"]] == list(label_set.names)
         assert "cannot tell" in result["text"]
+
+
+DEAF_AT_FIRST = """
+import json, pathlib, sys, time
+print('{"event": "hello", "torch": "none"}', flush=True)
+mark = pathlib.Path(sys.argv[1])
+if not mark.exists():
+    mark.touch()
+    time.sleep(600)
+for line in sys.stdin:
+    asked = json.loads(line)
+    print(json.dumps({"event": "result", "id": asked["id"], "image": asked["image"]}), flush=True)
+"""
+
+
+def test_a_request_that_json_cannot_say_is_refused_and_hinders_no_other(tmp_path):
+    (tmp_path / "worker.py").write_text(DEAF_AT_FIRST, encoding="utf-8")
+    command = [sys.executable, str(tmp_path / "worker.py"), str(tmp_path / "mark")]
+    with WorkerClient(command, patience_s=0.1) as client:
+        assert client.hello
+        stuck, other = client.request("segment", image="a.nii"), client.request("segment", image="b.nii")
+        with pytest.raises(TypeError):
+            client.request("segment", image=Path("c.nii"))
+        with pytest.raises(ValueError, match="JSON"):
+            client.request("evaluate", tolerance_mm=float("nan"))
+        assert not client.cancel(stuck)
+        assert client.result(other, timeout_s=60)["image"] == "b.nii"
+        assert client.request("ping", image="") == other + 1
 
 
 @pytest.mark.parametrize(("taken", "left"), [(8, 7), (2, 1), (1, 1)])

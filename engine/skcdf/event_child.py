@@ -93,9 +93,8 @@ class EventChild:
                 yield event
 
     def send(self, **content: Any) -> None:
-        """Sends one message; see `send_line`."""
-        text = json.dumps(content, ensure_ascii=False, allow_nan=False)
-        self.send_line(text.encode("utf-8", "backslashreplace"))
+        """Sends one message; see `message_line` and `send_line`."""
+        self.send_line(message_line(content))
 
     def send_line(self, line: bytes) -> None:
         """Sends one line, from any thread.
@@ -148,6 +147,16 @@ class EventChild:
         with contextlib.suppress(ValueError):  # closed
             for line in self._process.stderr:
                 self._last.append(line.decode("utf-8", "replace").rstrip())
+
+
+def message_line(content: Mapping[str, Any]) -> bytes:
+    """A message as `EventChild.send_line` takes it.
+
+    Raises:
+        TypeError, ValueError: JSON cannot say it.
+    """
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace")  # a lone surrogate becomes its escape
 
 
 def _event(line: bytes) -> Event:

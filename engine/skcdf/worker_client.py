@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from .errors import Cancelled, SkcdfError
-from .event_child import Event, EventChild
+from .event_child import Event, EventChild, message_line
 
 CANCEL_PATIENCE_S = 2.0
 START_PATIENCE_S = 120.0
@@ -92,18 +92,23 @@ class WorkerClient:
         Args:
             request: ``segment``, ``evaluate``, …
             fields: of the request.
+
+        Raises:
+            TypeError, ValueError: JSON cannot say a field; nothing was asked.
         """
         with self._changed:
+            identity = self._count + 1
+            line = message_line({"request": request, **fields, "id": identity})  # may fail, and nothing is noted yet
+            self._count = identity
             if self._leaving:  # it was told to shut down, and what it no longer reads would be lost
                 self._changed.wait_for(lambda: self._dead, START_PATIENCE_S)
             if self._dead:
                 self._replace()
             self._leaving = request == "shutdown"
-            self._count += 1
-            asked = self._requests[self._count] = _Asked({"request": request, **fields})
+            self._requests[identity] = _Asked(line)
             with contextlib.suppress(SkcdfError):  # it has just died, which will be the request's last event
-                self._child.send(id=self._count, **asked.content)
-            return self._count
+                self._child.send_line(line)
+            return identity
 
     def send_line(self, line: bytes) -> None:
         """Sends any line to the worker, for its tests; what comes back belongs to `general_events`.
@@ -198,9 +203,10 @@ class WorkerClient:
         """Starts another worker and asks it for all that the last one still owed."""
         self._child.close()
         self._start()
-        for identity, asked in self._requests.items():
+        for asked in self._requests.values():
             if not asked.ended:
-                self._child.send(id=identity, **asked.content)
+                with contextlib.suppress(SkcdfError):  # as in `request`
+                    self._child.send_line(asked.line)
 
     def _read(self, child: EventChild) -> None:
         """Hands out the events of one child until its end."""
@@ -243,7 +249,7 @@ class WorkerClient:
 class _Asked:
     """A request, and what of its events was not had yet."""
 
-    content: dict[str, Any]
+    line: bytes
     events: deque[Event] = field(default_factory=deque)
     ended: bool = False
 
