@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import skcdf
 
 PACKAGE = Path(skcdf.__file__).parent
+HOUSE_PLAN = Path(__file__).parents[2] / "docs" / "architecture.md"
 TOPMOST = "commands"
 LAYERS = (
     {  # what everything rests on
@@ -96,6 +98,14 @@ def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+def rows_of_the_house_plan() -> list[list[str]]:
+    """The rooms in each row of its table, the lowest first."""
+    cells = re.findall(
+        r"^\| (`[^|]*) \| ", HOUSE_PLAN.read_text("utf-8").partition("## Conventions")[0], re.MULTILINE
+    )
+    return [re.findall(r"`(\w+)/?`", cell) for cell in cells]
+
+
 def imported_rooms(path: Path) -> set[str]:
     """Rooms of the engine that a file imports, anywhere in it but for type checking."""
     tree = ast.parse(path.read_text("utf-8"))
@@ -123,6 +133,19 @@ def test_imports_go_one_way(path):
     own = layer(room(path))
     wrong = {name for name in imported_rooms(path) if layer(name) > own}
     assert not wrong, f"{room(path)} imports {wrong}; a new foundation belongs into LAYERS"
+
+
+def test_every_room_is_in_the_house_plan_once():
+    planned = [name for row in rows_of_the_house_plan() for name in row]
+    assert sorted(planned) == sorted({room(path) for path in PACKAGE.rglob("*.py")} - {"__init__"})
+
+
+@sources
+def test_rooms_import_their_own_row_of_the_house_plan_or_rows_above(path):
+    row_of = {name: number for number, row in enumerate(rows_of_the_house_plan()) for name in row}
+    own = row_of.get(room(path), -1)  # the package itself imports none
+    wrong = {name for name in imported_rooms(path) if row_of[name] > own}
+    assert not wrong, f"{room(path)} imports {wrong}, which the table has below it"
 
 
 @sources

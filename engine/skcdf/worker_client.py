@@ -98,7 +98,9 @@ class WorkerClient:
         """
         with self._changed:
             identity = self._count + 1
-            line = message_line({"request": request, **fields, "id": identity})  # may fail, and nothing is noted yet
+            line = message_line(
+                {"request": request, **fields, "id": identity}
+            )  # may fail, and nothing is noted yet
             self._count = identity
             if self._leaving:  # it was told to shut down, and what it no longer reads would be lost
                 self._changed.wait_for(lambda: self._dead, START_PATIENCE_S)
