@@ -397,7 +397,10 @@ def four(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
 class TestDamage:
     @pytest.mark.parametrize(
         "content",
-        ["", "[]", "{", '{"schema": 1, "promoted": "v1", "retired": ["v1"]}', '{"schema": 1, "x": 0}'],
+        [
+            *("", "[]", "{", '{"schema": 1, "promoted": "v1", "retired": ["v1"]}', '{"schema": 1, "x": 0}'),
+            '{"schema": 1, "history": [{"action": "promote", "version": "../../etc", "when": ""}]}',
+        ],
     )
     def test_a_damaged_record_is_named_and_hinders_nothing_else(
         self, content: str, three: ModelStore, bundle: Path
@@ -418,6 +421,27 @@ class TestDamage:
         assert "current.json" in problem
         record.unlink()
         assert set(_states(three).values()) == {"candidate"}
+
+    def test_that_the_promoted_version_is_gone_is_told_with_the_ways_out(self, three: ModelStore) -> None:
+        three.promote("liver", "v1")
+        three.promote("liver", "v2")
+        shutil.rmtree(three.root / "liver" / "versions" / "v2")
+        for action in (three.find, three.promoted):
+            with pytest.raises(SkcdfError, match="promoted version v2 is missing") as caught:
+                action("liver")
+            assert "Restore" in caught.value.hint and "roll back" in caught.value.hint
+        assert three.roll_back("liver").version == "v1"
+        assert three.find("liver").version == "v1"
+
+    def test_that_the_only_promoted_version_is_gone_names_those_that_can_be_promoted(
+        self, three: ModelStore
+    ) -> None:
+        three.promote("liver", "v2")
+        shutil.rmtree(three.root / "liver" / "versions" / "v2")
+        with pytest.raises(SkcdfError, match="promoted version v2 is missing") as caught:
+            three.find("liver")
+        assert "roll back" not in caught.value.hint and "liver@v1, liver@v3" in caught.value.hint
+        assert three.promote("liver", "v3").state == "promoted"
 
     @pytest.mark.parametrize("file", ["version.json", "model.json", "weights.safetensors"])
     @pytest.mark.parametrize("how", ["missing", "broken"])

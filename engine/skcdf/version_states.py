@@ -63,6 +63,9 @@ class LineState:
         for name in ("before", "retired"):
             wrong = [each for each in getattr(self, name) if not VERSION.fullmatch(each)]
             require(not wrong, name, f"must name versions, has {wrong[:1]}")
+        # They decide about nothing, but a new version takes the next number after all that are named.
+        wrong = [change.version for change in self.history if not VERSION.fullmatch(change.version)]
+        require(not wrong, "history", f"must name versions, has {wrong[:1]}")
         require(self.promoted is None or bool(VERSION.fullmatch(self.promoted)), "promoted", "is no version")
         require(self.promoted not in self.retired, "promoted", "must not be retired as well")
         require(self.promoted is not None or not self.before, "promoted", "is missing, but there is a before")
