@@ -124,13 +124,13 @@ class ModelStore:
             SkcdfError: there is no such model or version, none is promoted, or it is damaged.
         """
         name, at, version = reference.partition("@")
+        state = LineState() if at else self.state(name)
         if not at:
-            promoted = self.state(name).promoted
-            if promoted is None:
+            if state.promoted is None:
                 names = ", ".join(f"{name}@{each}" for each in self._version_names(name))
                 raise SkcdfError(f"Model {name}: no version is promoted.", f"Promote or name one: {names}.")
-            version = promoted
-        return ModelBundle.load(self._folder(name, version))
+            version = state.promoted
+        return ModelBundle.load(self._folder(name, version, state))
 
     def add(
         self,
@@ -270,12 +270,10 @@ class ModelStore:
         with _told(self.root):
             return tuple(f"v{number}" for number in _numbers(self._line(name)))
 
-    def _folder(self, name: str, version: str) -> Path:
+    def _folder(self, name: str, version: str, state: LineState | None = None) -> Path:
         versions = self._version_names(name)
         if version not in versions:
-            raise SkcdfError(
-                f"Model {name}: there is no version {version or '(empty)'}.", f"It has {', '.join(versions)}."
-            )
+            raise (state or LineState()).lacks(name, version, versions)
         return self.root / name / VERSIONS / version
 
     def _read_state(self, line: Path) -> LineState:
@@ -290,7 +288,7 @@ class ModelStore:
         return LineState.from_json(content, str(file))
 
     def _version(self, name: str, version: str, state: LineState) -> ModelVersion:
-        folder = self._folder(name, version)
+        folder = self._folder(name, version, state)
         return VersionRecord.load(folder).as_version(folder, name, version, state.state_of(version))
 
     def _change(self, name: str, change: Callable[[LineState], LineState]) -> ModelVersion:

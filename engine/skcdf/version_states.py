@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -82,6 +83,25 @@ class LineState:
         """Every version that the state knows."""
         changed = (change.version for change in self.history)
         return {*self.before, *self.retired, *changed} | ({self.promoted} if self.promoted else set())
+
+    def lacks(self, line: str, version: str, present: Sequence[str]) -> SkcdfError:
+        """What is wrong, and the ways out, where the folder of a version is not there.
+
+        Args:
+            line: the model's name.
+            version: the one that is missing.
+            present: those that are there.
+        """
+        if version != self.promoted:
+            return SkcdfError(
+                f"Model {line}: there is no version {version or '(empty)'}.", f"It has {', '.join(present)}."
+            )
+        ways = f", or roll back to {self.before[-1]}" if self.before else ""
+        others = ", ".join(f"{line}@{each}" for each in present)
+        ways += f", or promote or name another: {others}" if others else ""
+        return SkcdfError(
+            f"Model {line}: the promoted version {version} is missing.", f"Restore its folder from a copy{ways}."
+        )
 
     def promote(self, version: str) -> LineState:
         """With ``version`` in use; the one before is retired, and rolling back goes to it."""
