@@ -186,6 +186,18 @@ class TestCache:
         file.write_text(json.dumps(content))
         assert rank() == (first, 1)
 
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [("mean_entropy", 1e300), ("volume_ml", -3), ("volume_ml", 1e300), ("doubt", -0.1), ("doubt", 1.1)],
+    )
+    def test_figures_out_of_range_are_computed_anew(self, field, value, rank, tmp_path):
+        first, _ = rank()
+        file = sorted((tmp_path / "cache").glob("*.json"))[0]
+        content = json.loads(file.read_text())
+        content["figures"]["organs"][0][field] = value
+        file.write_text(json.dumps(content))
+        assert rank() == (first, 1)
+
     def test_a_cancelled_ranking_stops_within_a_window_and_keeps_what_is_done(
         self, rank, model, device, cases, tmp_path
     ):

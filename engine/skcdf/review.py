@@ -37,6 +37,8 @@ ALIKE = 0.3
 """Up to this unlikeness (`order_by_use`) a case counts as like one before it."""
 STEPS = 100
 """Of progress, for each case."""
+_LARGEST_ML = 1e9
+"""No scan is larger: a cube of 10 m."""
 _SPREAD = (0.05, 0.01, 0.01, 0.01)
 """Least standard deviation of log volume, entropy, doubt and disagreement that counts as one: below it is noise."""
 
@@ -295,6 +297,11 @@ class _Examiner:
             raise FieldError("organs", "are not those of the model")
         if figures.disagreement and len(figures.disagreement) != len(names):
             raise FieldError("disagreement", "is not that of the model")
+        shares = [each for each in figures.disagreement if each is not None]
+        shares += [each for organ in figures.organs for each in (organ.mean_entropy, organ.doubt)]
+        volumes = [each for organ in figures.organs for each in (organ.volume_ml, organ.entropy_volume_ml)]
+        if not all(0 <= each <= 1 for each in shares) or not all(0 <= each <= _LARGEST_ML for each in volumes):
+            raise FieldError("organs", "have figures that cannot be")
         return figures
 
     def _measure(self, image: Image, progress: ProgressCallback, cancel: CancelToken) -> CaseFigures:
