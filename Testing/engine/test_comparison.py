@@ -180,6 +180,13 @@ class TestFigures:
         assert "cannot tell whether better" in text
         assert "How to get validation cases: add corrected scans of further persons" in text
 
+    def test_without_cases_and_without_a_model_before_praise_no_figures(self, model, device) -> None:
+        comparison = compare_models(None, model("new"), _dataset([]), device)
+        assert comparison.recommendation == "cannot tell whether better"
+        assert comparison.reason.startswith("Nothing was measured")
+        assert "good enough" not in comparison.text()
+        assert "How to get validation cases" in comparison.text()
+
     def test_become_the_metrics_of_the_new_model(self, model, dataset, device) -> None:
         comparison = compare_models(model("old", HALF_SPLEEN), model("new"), dataset, device)
         figures = comparison.accuracies()

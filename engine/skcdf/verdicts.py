@@ -171,6 +171,8 @@ def recommend(rows: Sequence[Row], mean: Row, compared: bool) -> tuple[Recommend
     worse = [row.organ for row in rows if row.verdict == "worse"]
     lost = [row.organ for row in rows if row.known == "to the old"]
     few = [row.organ for row in rows if row.known == "to both" and row.n < FEWEST_CASES]
+    if not compared and mean.n == 0:
+        return unsure, "Nothing was measured: no validation case counts, and there is no model before."
     if not compared:
         return unsure, "There is no model before: promote it if its figures are good enough for you."
     if mean.verdict != "better" and (worse or mean.verdict == "worse"):
