@@ -518,6 +518,16 @@ class TestAsText:
         assert "Recommendation: promote." in text
         assert "fewer than 3 cases" in text and "95 % interval" in text
 
+    def test_two_models_of_one_name_and_version_are_told_apart(self, model, dataset, device, tmp_path) -> None:
+        old = model("organs", HALF_SPLEEN)
+        (tmp_path / "named" / "organs").rename(tmp_path / "old")
+        old, new = ModelBundle.load(tmp_path / "old"), model("organs")
+        comparison = compare_models(old, new, dataset, device)
+        lines = comparison.text().splitlines()
+        assert f"before: organs 1 (weights {old.weights.sha256[:8]})" in lines
+        assert f"after:  organs 1 (weights {new.weights.sha256[:8]})" in lines
+        assert comparison.before != comparison.after
+
     def test_it_comes_back_from_json(self, model, validation, device) -> None:
         helped = replace(validation[2], proposed_by="old")
         cases = [

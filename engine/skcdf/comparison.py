@@ -48,6 +48,8 @@ CHOSEN_ON_THEM = (
     "The best weights of a training may have been chosen on these same cases; if so, their figures are a little "
     "too high."
 )
+_DIGITS = 8
+"""Of a checksum, where it tells two models apart."""
 
 __all__ = ["CaseDice", "Comparison", "LeftOut", "Row", "compare_models"]
 
@@ -58,7 +60,8 @@ class Comparison:
 
     Attributes:
         before: name and version of the old model; ``None``: there is none.
-        after: name and version of the new one.
+        after: name and version of the new one. Where both are the same, the first digits of the weights' SHA-256
+            tell them apart.
         dataset: name of the data set that the cases are from.
         organs: a row for every organ that one of the models knows.
         mean: the row of the mean over organs.
@@ -173,8 +176,8 @@ def compare_models(
     mean = mean_row(cases, before is not None)
     recommendation, reason = recommend(rows, mean, before is not None)
     return Comparison(
-        model_label(before) if before else None,
-        model_label(after),
+        _titles(models)[0] if before else None,
+        _titles(models)[-1],
         dataset.name,
         rows,
         mean,
@@ -247,15 +250,24 @@ def _notes(
             f"The {len(cases)} cases are of {persons} persons: scans of one person are alike, so the intervals are "
             "narrower than they should be."
         )
-    for model in models:
+    for model, title in zip(models, _titles(models), strict=True):
         training = model.training
         known, scans = len(training.image_hashes), training.labelled_cases + training.unlabelled_cases
         if known < scans or not known:
             notes.append(
-                f"{model_label(model)} does not name all scans that it was trained on ({known} of "
+                f"{title} does not name all scans that it was trained on ({known} of "
                 f"{scans or 'an unknown number'}): whether it has seen a validation case cannot be excluded."
             )
     return notes
+
+
+def _titles(models: Sequence[ModelBundle]) -> list[str]:
+    """Name and version of each; where these are the same, also the first digits of the weights' checksum."""
+    titles = [model_label(model) for model in models]
+    if len(set(titles)) == len(titles):
+        return titles
+    digits = [model.weights.sha256[:_DIGITS] if model.weights else "none" for model in models]
+    return [f"{title} (weights {each})" for title, each in zip(titles, digits, strict=True)]
 
 
 def _cells(row: Row) -> list[str]:
