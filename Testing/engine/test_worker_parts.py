@@ -201,6 +201,17 @@ class TestFigures:
         error = self.answer(jobs, "rank", pool=pool, model=model, cases=["case9"])
         assert "no case case9" in error["message"]
 
+    def test_a_labelled_or_validation_case_is_not_passed_over_in_silence(self, jobs, model, pool):
+        more = LabelledPool.open(pool)
+        scan = Image(np.ones((32, 32, 32), np.int16), Geometry((32, 32, 32), (2, 2, 2)))
+        label = Image(np.ones((32, 32, 32), np.uint8), scan.geometry)
+        more.add_case("known", scan, label, subject="another", split="training")
+        for name, why in (("case0", "validation case"), ("known", "labelled already")):
+            answer = self.answer(jobs, "rank", pool=pool, model=model, cases=["case1", name])
+            assert answer["event"] == "error"
+            assert f"{name} is " in answer["message"] and why in answer["message"]
+            assert "only unlabelled training cases are ranked" in answer["message"]
+
     def test_two_models_are_compared_on_the_validation_cases(self, jobs, model, pool, label_set):
         result = self.answer(jobs, "compare", pool=pool, before=model, after=model)
         assert [row["organ"] for row in result["comparison"]["organs"]] == list(label_set.names)

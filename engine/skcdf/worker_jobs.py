@@ -231,10 +231,22 @@ def _cases(dataset: Dataset, names: tuple[str, ...]) -> tuple[Case, ...]:
     unknown = [name for name in names if name not in by_name]
     if unknown:
         raise SkcdfError(f"{dataset.root}: there is no case {unknown[0]}.", "Name cases of the pool.")
+    rankable = {case.name for case in dataset.unlabelled}
+    others = [name for name in names if name not in rankable]
+    if others:
+        raise SkcdfError(
+            f"{dataset.root}: {others[0]} {_why_not_ranked(by_name[others[0]])}; only unlabelled training cases are "
+            "ranked.",
+            "Leave it out, or name no case: then all unlabelled ones are ranked.",
+        )
     chosen = tuple(by_name[name] for name in names) if names else dataset.unlabelled
     if not chosen:
         raise SkcdfError(f"{dataset.root}: there is no unlabelled case to rank.", "Add scans to the pool.")
     return chosen
+
+
+def _why_not_ranked(case: Case) -> str:
+    return "is a validation case" if case.split == "validation" else "is labelled already"
 
 
 def _options(cache: str, job: Job) -> dict[str, Any]:
