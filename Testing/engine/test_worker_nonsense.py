@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -58,6 +59,10 @@ class TestNonsense:
                 "abacus",
             ),
             (b'{"id": 7001, "request": "segment", "image": "i", "output": "o", "places": -1}', "places"),
+            (b'{"id": 7001, "request": "segment", "image": "a\\u0000", "output": "o.nii"}', "image holds a"),
+            (b'{"id": 7001, "request": "segment", "image": "i", "output": "\\u0000"}', "output holds a"),
+            (b'{"id": 7001, "request": "rank", "pool": "p", "cache": "c\\u0000"}', "cache holds a"),
+            (b'{"id": 7001, "request": "rank", "pool": "p", "cases": ["a", "\\u0000"]}', "cases holds a"),
             (b'{"id": NaN, "request": "ping"}', "NaN"),
             (b'{"id": ' + b"9" * 5000 + b', "request": "ping"}', "not JSON"),
             (b'{"id": 7001, "request": ' + b"[" * 100000, "nested"),
@@ -73,6 +78,12 @@ class TestNonsense:
         assert event["event"] == "error"
         assert words in event["message"] and event["hint"]
         assert event["id"] in (None, 7001)
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows takes half a surrogate pair in a file's name")
+    def test_half_a_surrogate_pair_is_in_no_file_name(self, worker):
+        line = b'{"id": 7001, "request": "segment", "image": "a\\ud800", "output": "o.nii"}'
+        (event,) = send_line(worker, line)
+        assert "image holds a character that no name can have" in event["message"]
 
     @pytest.mark.parametrize("line", [b"", b"\r", b"  \t "])
     def test_empty_lines_mean_nothing(self, worker, line):

@@ -6,8 +6,9 @@ Needs no torch.
 from __future__ import annotations
 
 import json
+import os
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, NoReturn
 
 from .errors import SkcdfError
@@ -50,6 +51,11 @@ class Request:
 
     def __post_init__(self) -> None:
         require(0 <= self.id <= LARGEST_ID, "id", f"must be between 0 and 2^53, is {self.id}")
+        for each in fields(self):
+            value = getattr(self, each.name)
+            texts = value if isinstance(value, tuple) else (value,)
+            possible = all(_can_be_a_name(text) for text in texts if isinstance(text, str))
+            require(possible, each.name, "holds a character that no name can have")
 
 
 @dataclass(frozen=True)
@@ -228,6 +234,14 @@ def _identity(content: dict[str, Any]) -> int | None:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no number")
+
+
+def _can_be_a_name(text: str) -> bool:
+    """Whether a file can have this name: no NUL, and no half of a pair of surrogates where the system refuses it."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def _require_texts(request: Request, *names: str) -> None:
