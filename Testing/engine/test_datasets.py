@@ -181,6 +181,14 @@ class TestMsdTask:
         with pytest.raises(SkcdfError, match=r"1 of its 6 files are missing: .*h_4\.nii\.gz"):
             open_dataset(root)
 
+    def test_may_lack_unlabelled_images_where_that_is_asked_for_but_no_others(self, root):
+        (root / "imagesTs/h_4.nii.gz").unlink()
+        assert "h_4" in _names(open_dataset(root, allow_missing_unlabelled=True).unlabelled)
+        (root / "imagesTr/h_1.nii.gz").unlink()
+        with pytest.raises(SkcdfError, match=r"files are missing: .*h_1") as caught:
+            open_dataset(root, allow_missing_unlabelled=True)
+        assert "h_4" not in caught.value.message and "skcdf pool withdraw" in caught.value.hint
+
     def test_with_several_channels_is_refused(self, root):
         _put(MSD | {"modality": {"0": "FLAIR", "1": "T1w"}}, root / "dataset.json")
         with pytest.raises(SkcdfError, match="2 channels"):

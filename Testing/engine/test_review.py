@@ -310,6 +310,15 @@ class TestCommand:
         assert content["weights_sha256"] == model.weights.sha256
         assert len(list((tmp_path / "cache").glob("*.json"))) == 2
 
+    def test_a_scan_that_is_gone_is_left_out_with_the_reason(self, pool, model, capsys):
+        (case,) = (case for case in LabelledPool.open(pool).dataset().cases if case.name == "clear")
+        case.image.unlink()
+        assert main(["review", str(pool), "--model", str(model.folder), "--device", "cpu"]) == 0
+        shown = capsys.readouterr().out
+        assert "   1  doubtful" in shown
+        (line,) = (line for line in shown.splitlines() if line.startswith("   2  clear"))
+        assert "left out" in line and case.image.name in line
+
     def test_places_are_given_as_slicer_and_as_files_have_them(self, model, tmp_path, capsys, ball):
         array = np.zeros(GEOMETRY.shape, np.int16)
         array[ball(GEOMETRY, LIVER, 18)] = 150

@@ -197,6 +197,13 @@ class TestFigures:
         one = self.answer(jobs, "rank", pool=pool, model=model, cases=["case2"])
         assert [case["case"] for case in one["cases"]] == ["case2"]
 
+    def test_a_scan_that_is_gone_is_left_out_with_the_reason(self, jobs, model, pool):
+        (case,) = (case for case in LabelledPool.open(pool).dataset().cases if case.name == "case1")
+        case.image.unlink()
+        found, gone = self.answer(jobs, "rank", pool=pool, model=model)["cases"]
+        assert (found["case"], gone["case"]) == ("case2", "case1")
+        assert gone["reason"].startswith("left out: ")
+
     def test_a_case_that_is_not_there_cannot_be_ranked(self, jobs, model, pool):
         error = self.answer(jobs, "rank", pool=pool, model=model, cases=["case9"])
         assert "no case case9" in error["message"]

@@ -98,9 +98,18 @@ class Dataset:
 
 
 def make_dataset(
-    root: Path, name: str, label_set: LabelSet, modality: Modality, cases: Iterable[Case]
+    root: Path,
+    name: str,
+    label_set: LabelSet,
+    modality: Modality,
+    cases: Iterable[Case],
+    allow_missing_unlabelled: bool = False,
 ) -> Dataset:
     """A data set of cases whose files were looked for.
+
+    Args:
+        root, name, label_set, modality, cases: see `Dataset`.
+        allow_missing_unlabelled: the scan of an unlabelled case may be missing: whoever reads it will find out.
 
     Raises:
         SkcdfError: files are missing, or two cases have the same name.
@@ -109,12 +118,13 @@ def make_dataset(
     twice = [case for case, count in Counter(case.name for case in ordered).items() if count > 1]
     if twice:
         raise SkcdfError(f"{root}: it has two cases called {_listed(twice)}.", "Rename one of them.")
-    files = [file for case in ordered for file in (case.image, case.label) if file is not None]
+    needed = [case for case in ordered if case.label is not None or not allow_missing_unlabelled]
+    files = [file for case in needed for file in (case.image, case.label) if file is not None]
     missing = [str(file) for file in files if not is_file(file)]
     if missing:
         raise SkcdfError(
             f"{root}: {len(missing)} of its {len(files)} files are missing: {_listed(missing)}.",
-            "Restore them from their source, or remove their cases.",
+            "Restore them from their source, or remove their cases (of a labelled pool: skcdf pool withdraw POOL CASE).",
         )
     return Dataset(root, name, label_set, modality, ordered)
 

@@ -28,7 +28,7 @@ def is_dataset(path: Path | str) -> bool:
     return any((Path(path) / name).is_file() for name in (POOL_FILE, _DESCRIPTION))
 
 
-def open_dataset(path: Path | str) -> Dataset:
+def open_dataset(path: Path | str, allow_missing_unlabelled: bool = False) -> Dataset:
     """Opens the data set in a folder, whichever layout it has.
 
     - A labelled pool has ``pool.json``: see ``docs/pool-format.md``.
@@ -40,13 +40,17 @@ def open_dataset(path: Path | str) -> Dataset:
 
     In the last two every case counts as fully annotated and as a subject of its own.
 
+    Args:
+        path: the folder.
+        allow_missing_unlabelled: the scan of an unlabelled case may be missing.
+
     Raises:
         SkcdfError: the folder is none of these, its description is broken, it has several channels, an
             ``ignore`` label or regions, or files are missing.
     """
     root = Path(path)
     if (root / POOL_FILE).is_file():
-        return LabelledPool.open(root).dataset()
+        return LabelledPool.open(root).dataset(allow_missing_unlabelled)
     source = root / _DESCRIPTION
     if not source.is_file():
         raise SkcdfError(
@@ -59,7 +63,7 @@ def open_dataset(path: Path | str) -> Dataset:
         if "channel_names" in content:
             return _read_nnunet(root, content)
         if "training" in content:
-            return _read_msd(root, content)
+            return _read_msd(root, content, allow_missing_unlabelled)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SkcdfError(
             f"{source}: this data set description is broken ({error!r}).",
@@ -108,7 +112,7 @@ def _read_nnunet(root: Path, content: dict[str, Any]) -> Dataset:
     return dataset
 
 
-def _read_msd(root: Path, content: dict[str, Any]) -> Dataset:
+def _read_msd(root: Path, content: dict[str, Any], allow_missing: bool) -> Dataset:
     modality = _modality(root, content["modality"])
     label_set = _label_set(root, content["labels"].items())
     splits: tuple[tuple[str, Split], ...] = (("training", "training"), ("validation", "validation"))
@@ -120,7 +124,7 @@ def _read_msd(root: Path, content: dict[str, Any]) -> Dataset:
     for entry in content.get("test", []):
         image = entry["image"] if isinstance(entry, dict) else entry
         cases.append(_case(_stem(image), root / image, None, label_set))
-    return make_dataset(root, _name(root, content), label_set, modality, cases)
+    return make_dataset(root, _name(root, content), label_set, modality, cases, allow_missing)
 
 
 def _case(name: str, image: Path, label: Path | None, label_set: LabelSet, split: Split = "training") -> Case:

@@ -126,15 +126,16 @@ class LabelledPool:
         """
         return self._folder.record(name)
 
-    def dataset(self) -> Dataset:
-        """The cases to train on and to validate with.
+    def dataset(self, allow_missing_unlabelled: bool = False) -> Dataset:
+        """The cases to train on and to validate with; for the argument see `skcdf.datasets.open_dataset`.
 
         Raises:
             SkcdfError: a case file is broken, or files are missing.
         """
         records, known = self.records(), self.description
         cases = (self._case(record) for record in records if record.state != "withdrawn")
-        dataset = make_dataset(self.root, self.root.resolve().name, self.label_set, known.modality, cases)
+        name, modality = self.root.resolve().name, known.modality
+        dataset = make_dataset(self.root, name, self.label_set, modality, cases, allow_missing_unlabelled)
         protocol = known.followed_protocol(records)
         return replace(dataset, synthetic=known.synthetic, protocol=protocol)
 

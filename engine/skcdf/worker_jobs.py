@@ -161,7 +161,7 @@ class Jobs:
 
     def _rank(self, request: Rank, job: Job) -> Content:
         job.enter("read")
-        cases = _cases(open_dataset(request.pool), request.cases)
+        cases = _cases(open_dataset(request.pool, allow_missing_unlabelled=True), request.cases)
         model, device = _model(request.model, request.store), self._device(request.device)
         items = rank_cases(cases, model, device, **_options(request.cache, job))
         return {"model": _title(model), "cases": _plain(to_plain(items))}

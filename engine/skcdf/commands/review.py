@@ -75,7 +75,7 @@ def _review_pool(options: argparse.Namespace, model: ModelBundle, device: Device
     from ..review import rank_cases
     from .console import ConsoleProgress, cancel_on_interrupt
 
-    dataset = open_dataset(options.data)
+    dataset = open_dataset(options.data, allow_missing_unlabelled=True)
     if not dataset.unlabelled:
         raise SkcdfError(
             f"{options.data}: it has no unlabelled training cases to rank.", "Add scans without label map."
