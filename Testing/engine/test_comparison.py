@@ -518,7 +518,9 @@ class TestAsText:
         assert "Recommendation: promote." in text
         assert "fewer than 3 cases" in text and "95 % interval" in text
 
-    def test_two_models_of_one_name_and_version_are_told_apart(self, model, dataset, device, tmp_path) -> None:
+    def test_two_models_of_one_name_and_version_are_told_apart(
+        self, model, dataset, device, tmp_path
+    ) -> None:
         old = model("organs", HALF_SPLEEN)
         (tmp_path / "named" / "organs").rename(tmp_path / "old")
         old, new = ModelBundle.load(tmp_path / "old"), model("organs")

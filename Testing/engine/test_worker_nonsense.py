@@ -79,7 +79,9 @@ class TestNonsense:
         assert words in event["message"] and event["hint"]
         assert event["id"] in (None, 7001)
 
-    @pytest.mark.skipif(sys.platform == "win32", reason="Windows takes half a surrogate pair in a file's name")
+    @pytest.mark.skipif(
+        sys.platform == "win32", reason="Windows takes half a surrogate pair in a file's name"
+    )
     def test_half_a_surrogate_pair_is_in_no_file_name(self, worker):
         line = b'{"id": 7001, "request": "segment", "image": "a\\ud800", "output": "o.nii"}'
         (event,) = send_line(worker, line)

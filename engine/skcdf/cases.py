@@ -124,7 +124,7 @@ def make_dataset(
     if missing:
         raise SkcdfError(
             f"{root}: {len(missing)} of its {len(files)} files are missing: {_listed(missing)}.",
-            "Restore them from their source, or remove their cases (of a labelled pool: skcdf pool withdraw POOL CASE).",
+            "Restore them from their source, or remove their cases (labelled pool: skcdf pool withdraw POOL CASE).",
         )
     return Dataset(root, name, label_set, modality, ordered)
 

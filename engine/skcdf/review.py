@@ -300,7 +300,8 @@ class _Examiner:
         shares = [each for each in figures.disagreement if each is not None]
         shares += [each for organ in figures.organs for each in (organ.mean_entropy, organ.doubt)]
         volumes = [each for organ in figures.organs for each in (organ.volume_ml, organ.entropy_volume_ml)]
-        if not all(0 <= each <= 1 for each in shares) or not all(0 <= each <= _LARGEST_ML for each in volumes):
+        possible = all(0 <= each <= 1 for each in shares)
+        if not (possible and all(0 <= each <= _LARGEST_ML for each in volumes)):
             raise FieldError("organs", "have figures that cannot be")
         return figures
 

@@ -100,7 +100,8 @@ class LineState:
         others = ", ".join(f"{line}@{each}" for each in present)
         ways += f", or promote or name another: {others}" if others else ""
         return SkcdfError(
-            f"Model {line}: the promoted version {version} is missing.", f"Restore its folder from a copy{ways}."
+            f"Model {line}: the promoted version {version} is missing.",
+            f"Restore its folder from a copy{ways}.",
         )
 
     def promote(self, version: str) -> LineState:
