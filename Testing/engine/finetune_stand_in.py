@@ -40,7 +40,9 @@ class FineTuneRequest:
     precision: str = "auto"
 
 
-def fine_tune(request: FineTuneRequest, *, progress: Callable, cancel: Any, say: Callable) -> Any:
+def fine_tune(
+    request: FineTuneRequest, *, progress: Callable, cancel: Any, say: Callable, alone: bool
+) -> Any:
     say(f"request: {json.dumps(vars(request), default=str)}")
     if request.name == "mend":
         raise SkcdfError("pool: there is no labelled case.", "Add one.")

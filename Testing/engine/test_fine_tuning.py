@@ -32,6 +32,7 @@ from skcdf.networks.vnet import VNet
 from skcdf.pool import LabelledPool
 from skcdf.preprocessing import Intensity, PreprocessingPlan
 from skcdf.progress import CancelToken
+from skcdf.run_folder import alone_in
 from skcdf.trainer import TrainingConfig, load_volume
 from skcdf.trainer import trainer as trainer_module
 from skcdf.trainer.checkpoint import TrainingState, read_state
@@ -429,6 +430,31 @@ class TestRunFolder:
             with pytest.raises(SkcdfError, match=complaint):
                 tune(pool, resume=True, **wish)
 
+    def test_without_a_run_is_not_resumed(self, pool, tune, tmp_path):
+        with pytest.raises(SkcdfError, match="there is no run to go on with") as refusal:
+            tune(pool, "mistyped", resume=True)
+        assert "leave out --resume" in refusal.value.hint
+        assert not (tmp_path / "mistyped").exists()
+
+    def test_of_a_run_that_never_trained_begins_anew_and_says_so(self, pool, tune, tmp_path):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "log.txt").write_text("stopped while reading scans")
+        said: list[str] = []
+        with pytest.raises(Cancelled):
+            tune(pool, resume=True, said=said, **stop_at("train"))
+        assert any("begins anew" in each for each in said)
+
+    def test_is_one_programs_from_the_first_look_to_the_last_word(self, pool, done, tune, tmp_path):
+        said: list[str] = []
+        with alone_in(tmp_path / "run"), pytest.raises(SkcdfError, match=r"run\.lock: is locked by"):
+            tune(pool, said=said)
+        assert said == []  # nothing was looked at
+        seen = []
+        progress = lambda report: seen.append((report.phase, (tmp_path / "run" / "run.lock").exists()))  # noqa: E731
+        tune(pool, progress=progress)
+        assert {"survey", "train", "compare"} <= {phase for phase, _ in seen}
+        assert all(locked for _, locked in seen)
+
     def test_resumed_goes_on_with_the_version_it_began_with(self, pool, tune, done, workplace):
         store, newer = ModelStore.open(workplace / "store"), done[0].version
         with pytest.raises(Cancelled):
@@ -447,7 +473,7 @@ def test_cancelled_anywhere_it_stops_and_resumes_to_the_same_bits(cases, tune, w
     versions = len(store.versions("toy"))
     for phase in ("survey", "load labelled cases", "the parent's findings", "validate", "train", "compare"):
         with pytest.raises(Cancelled):
-            tune(pool, resume=True, **stop_at(phase))
+            tune(pool, resume=(tmp_path / "run" / "fine_tuning.json").exists(), **stop_at(phase))
         assert len(store.versions("toy")) == versions
     resumed, whole = tune(pool, resume=True), tune(pool, "whole")
     assert resumed.version == whole.version  # the same data and weights are the same version

@@ -43,7 +43,7 @@ def request(work: Path, run: str) -> FineTuneRequest:
         work / "store",
         name=run,
         settings=SETTINGS,
-        resume=True,
+        resume=(work / run / "fine_tuning.json").exists(),
         device="cpu",
         precision="fp32",
     )

@@ -24,6 +24,7 @@ from skcdf.cli import main
 from skcdf.commands.finetune import time_budget
 from skcdf.inside_slicer import python_slicer_path
 from skcdf.models import ModelBundle
+from skcdf.run_folder import alone_in
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "training" / "finetune.py"
@@ -128,6 +129,8 @@ class TestArguments:
         ]
         store = ["--model", "liver@v3", "--store", "models", "--name", "liver", "--resume"]
         more = ["--preset", "quick", "--time-budget", "1m", "--device", "cpu", "--precision", "fp32"]
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "log.txt").touch()
         done = finished(start(*store, *settings, *more))
         assert done.returncode == 0, done.stderr
         request = json.loads(re.search("request: (.*)", done.stdout)[1])
@@ -222,6 +225,20 @@ class TestPeople:
         (tmp_path / "run" / "STOP").touch()
         assert finished(child).returncode == 130
         assert not (tmp_path / "run" / "STOP").exists()
+
+    def test_a_second_one_in_the_folder_is_refused_and_leaves_the_first_ones_stop_file(self, start, tmp_path):
+        stop = tmp_path / "run" / "STOP"
+        with alone_in(tmp_path / "run"):
+            stop.touch()
+            second = finished(start())
+            assert (second.returncode, stop.exists()) == (1, True)
+        assert re.match(r"error: .*run\.lock: is locked by .*training", second.stderr)
+
+    def test_a_mistyped_folder_is_not_resumed_and_not_made(self, start, tmp_path):
+        for _ in range(2):
+            done = finished(start("--resume"))
+            assert done.returncode == 1 and "there is no run to go on with" in done.stderr
+            assert not (tmp_path / "run").exists()
 
     def test_when_nobody_reads_any_more_the_run_goes_on_for_the_log(self, start, tmp_path):
         child = start(stderr=subprocess.STDOUT)

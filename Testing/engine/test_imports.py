@@ -45,6 +45,7 @@ LAYERS = (
             "image_hash",
             "sides",
             "lock",
+            "run_folder",
             "pool_check",
             "pool_description",
             "pool_entry",
@@ -64,7 +65,15 @@ WITHOUT_TORCH = (
     *("image", "labels", "phantom", "pool", "models", "datasets", "check", "report"),
     *("model_store", "comparison", "worker_client"),
     # The front door of fine-tuning watches before it imports torch, and in Slicer it never does.
-    *("events", "stop_sources", "run_log", "inside_slicer", "commands.finetune", "commands.announcer"),
+    *(
+        "events",
+        "stop_sources",
+        "run_log",
+        "run_folder",
+        "inside_slicer",
+        "commands.finetune",
+        "commands.announcer",
+    ),
 )
 BLOCKED_BY_ALL = ("slicer", "qt", "ctk", "vtk")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from skcdf.errors import SkcdfError
-from skcdf.training_run import LOCK_FILE, alone_in
+from skcdf.run_folder import LOCK_FILE, alone_in
 
 
 def test_a_second_training_in_the_same_folder_is_refused_with_the_first_ones_owner(tmp_path):

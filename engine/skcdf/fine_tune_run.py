@@ -10,12 +10,12 @@ from . import files
 from .errors import SkcdfError
 from .models import MODEL_FILE
 from .records import FieldError, plain_record, record_from_plain
+from .run_folder import RUN_FILE
 from .trainer import TrainingConfig
 from .trainer.checkpoint import FILE_NAME
 from .training_run import MODEL_FOLDER, SETTINGS_FILE, check_model_folder
 
 SCHEMA = 1
-RUN_FILE = "fine_tuning.json"
 COMPARISON_FILE = "comparison.json"
 
 

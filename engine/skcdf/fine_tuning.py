@@ -13,6 +13,7 @@ import re
 import shlex
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from . import files
@@ -47,13 +48,14 @@ from .model_version import ModelVersion
 from .models import ModelBundle, check_name
 from .progress import CancelToken, Progress, ProgressCallback, duration, ignore_progress
 from .ranks import from_first, joined
+from .run_folder import alone_in, require_begun
 from .survey import Survey, survey_dataset
 from .trainer import Trainer, TrainingConfig, VolumeCache
 from .trainer.export import Lineage
 from .trainer.rehearsal import rehearse
 from .trainer.transfer import Transfer, start_of
 from .training_report import Validation, validate_model, write_training_report
-from .training_run import MODEL_FOLDER, SETTINGS_FILE, Volumes, alone_in, data_of, export_run, load_volumes
+from .training_run import MODEL_FOLDER, SETTINGS_FILE, Volumes, data_of, export_run, load_volumes
 
 CACHE_GIB = 4.0
 __all__ = ["FineTuneOutcome", "FineTuneRequest", "fine_tune"]
@@ -67,6 +69,7 @@ def fine_tune(
     progress: ProgressCallback = ignore_progress,
     cancel: CancelToken | None = None,
     say: Callable[[str], None] = lambda sentence: None,
+    alone: bool = False,
 ) -> FineTuneOutcome:
     """Fine-tunes a model, compares it with its parent, and adds it to the store as a candidate.
 
@@ -75,12 +78,19 @@ def fine_tune(
         progress: called after every case, step and validation.
         cancel: obeyed within one step, window or case.
         say: takes what a person should read, a sentence or a table at a time.
+        alone: the caller sees to it that no other program works in the run's folder (`alone_in`).
 
     Raises:
         Cancelled: the token was raised; where the training had begun, its checkpoint is on the disk.
-        SkcdfError: nothing is labelled, the start, the folder or a setting does not fit, or a file cannot be read.
+        SkcdfError: another program works in the run's folder, there is no run to resume, nothing is labelled, the
+            start, the folder or a setting does not fit, or a file cannot be read.
     """
-    return _FineTuning(request, progress, cancel or CancelToken(), say).run()
+    if request.resume:
+        require_begun(request.run_folder)
+    with (
+        nullcontext() if alone else alone_in(request.run_folder)
+    ):  # before anything is read, until all is done
+        return _FineTuning(request, progress, cancel or CancelToken(), say).run()
 
 
 @dataclass
@@ -104,6 +114,8 @@ class _FineTuning:
         stored = stored_run(request.run_folder, request.resume)
         if stored is not None:
             self._record, self._config = stored
+        elif request.resume:
+            self.say(f"{request.run_folder}: the run stopped before it had begun to train: it begins anew")
         if self._record is not None and self._record.finished:
             return self._as_finished(self._record)
         self._parent = find_parent(self._start(), request.store)
@@ -118,7 +130,7 @@ class _FineTuning:
         survey = self._prepare() if launched().rank == 0 else None
         with joined(self._device.name, str(self._device.precision), ADVICE):
             self._config = from_first(self._config)
-            with alone_in(request.run_folder), VolumeCache(request.run_folder, CACHE_GIB) as cache:
+            with VolumeCache(request.run_folder, CACHE_GIB) as cache:
                 trainer = self._train(cache)
                 model = from_first(export_run(trainer, self._name, self._dataset, survey, self._lineage()))
         assert model is not None  # what the first process has written

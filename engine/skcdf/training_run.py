@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from .cases import Case, Dataset
 from .errors import SkcdfError
 from .labels import LabelSet
-from .launch import launched
-from .lock import held
 from .methods import method_class
 from .models import MODEL_FILE, ModelBundle
 from .progress import CancelToken, Progress, ProgressCallback, ignore_progress
@@ -22,9 +19,6 @@ SETTINGS_FILE = "settings.json"
 """A run's settings, in its folder."""
 MODEL_FOLDER = "model"
 """What came out, in the run's folder."""
-
-LOCK_FILE = "run.lock"
-"""Who trains in the run's folder."""
 
 Volumes = dict[str, list[TrainingVolume]]
 """``labelled``, and where a training reads them ``unlabelled`` and ``validation``."""
@@ -38,20 +32,6 @@ def check_model_folder(run_folder: Path) -> None:
             f"{folder}: is there already and is no model.",
             "Move it away, or give another folder for the run.",
         )
-
-
-@contextmanager
-def alone_in(run_folder: Path) -> Iterator[None]:
-    """Inside it no other program trains in this folder; of processes that train together the first sees to it.
-
-    Raises:
-        SkcdfError: another program does, or the folder cannot be written.
-    """
-    if launched().rank > 0:
-        yield
-        return
-    with held(run_folder / LOCK_FILE, "training", 0.5):
-        yield
 
 
 def needed_parts(config: TrainingConfig) -> list[str]:

@@ -16,6 +16,7 @@ from .. import __version__
 from ..errors import Cancelled, SkcdfError
 from ..events import take_standard_output
 from ..launch import launched
+from ..run_folder import CHECKPOINT_FILE, LOG_FILE, alone_in, require_begun
 from ..run_log import RunLog
 from ..stop_sources import PATIENCE_S, STOP_FILE, STOPPED, StopSources
 from .announcer import Announcer, EventAnnouncer
@@ -34,8 +35,6 @@ EXAMPLE = """examples:
   torchrun --nproc-per-node 2 training/finetune.py pool/ runs/july --model liver --store models/
 Ctrl-C, or a file called STOP in RUN, stops within 10 s and keeps a checkpoint. RUN/log.txt tells everything;
 RUN/model is the new model. All doors, files and events: docs/finetune-command.md."""
-LOG_FILE = "log.txt"
-CHECKPOINT_FILE = "checkpoint.safetensors"
 REPORT_FILE = "report.html"
 EVENT_PROTOCOL = 1
 NEEDED_PACKAGES = ("torch", "safetensors", "nibabel")
@@ -120,12 +119,29 @@ def run(options: argparse.Namespace) -> int:
     rank = launched().rank
     name = f"log-{rank}.txt" if rank else LOG_FILE
     try:
+        if options.resume:
+            require_begun(options.run_folder)  # before the log, which makes the folder
         announcer.log = log = RunLog(options.run_folder / name, lazily=rank > 0)
     except SkcdfError as error:
         announcer.error(error.message, error.hint)
         return 1
     if not rank:
         log.write(f"skcdf {__version__} finetune, process {os.getpid()}: {_described(options)}")
+    with log.gathering_warnings():
+        try:
+            with alone_in(options.run_folder):  # the stop file there is another run's until then
+                code = _watched(options, announcer)
+        except SkcdfError as error:
+            announcer.error(error.message, error.hint)
+            code = 1
+    if not rank:
+        log.write(f"ends with exit code {code}")
+    log.close()
+    return code
+
+
+def _watched(options: argparse.Namespace, announcer: Announcer) -> int:
+    """Does the work while it listens for whatever asks to stop."""
     stop = StopSources(
         lambda reason: announcer.stopping(f"stopping at the next safe point: {reason}"),
         stop_file=options.run_folder / STOP_FILE,
@@ -135,14 +151,10 @@ def run(options: argparse.Namespace) -> int:
             f"a step did not end within {PATIENCE_S:g} s and was dropped; {_kept(options)}", _reached(options)
         ),
     )
-    with log.gathering_warnings(), stop:
+    with stop:
         if options.progress == "json" or options.stdin == "watch":
             announcer.on_lost = lambda: stop.request("the parent process does not listen any more")
-        code = _ended(options, announcer, stop)
-    if not rank:
-        log.write(f"ends with exit code {code}")
-    log.close()
-    return code
+        return _ended(options, announcer, stop)
 
 
 def _ended(options: argparse.Namespace, announcer: Announcer, stop: StopSources) -> int:
@@ -194,7 +206,7 @@ def _fine_tune(options: argparse.Namespace, announcer: Announcer, cancel: Cancel
         device=options.device,
         precision=options.precision,
     )
-    outcome = fine_tune(request, progress=announcer.progress, cancel=cancel, say=announcer.say)
+    outcome = fine_tune(request, progress=announcer.progress, cancel=cancel, say=announcer.say, alone=True)
     if launched().rank == 0:
         _announce(outcome, options.run_folder / REPORT_FILE, announcer)
 

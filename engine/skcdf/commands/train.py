@@ -45,9 +45,10 @@ def _run(options: argparse.Namespace) -> int:
     from ..launch import launched
     from ..models import check_name
     from ..ranks import from_first, joined
+    from ..run_folder import alone_in
     from ..survey import survey_dataset
     from ..trainer import VolumeCache
-    from ..training_run import alone_in, check_model_folder, export_run
+    from ..training_run import check_model_folder, export_run
     from .console import ConsoleProgress
 
     folder = re.sub(r"[^A-Za-z0-9._-]+", "_", options.run_folder.resolve().name).lstrip("._-")

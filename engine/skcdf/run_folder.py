@@ -1,0 +1,41 @@
+"""A run's folder: who works in it, and whether a run was begun there; asked before torch is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import SkcdfError
+from .launch import launched
+from .lock import held
+
+LOCK_FILE = "run.lock"
+"""Who trains in the run's folder."""
+LOG_FILE = "log.txt"
+CHECKPOINT_FILE = "checkpoint.safetensors"
+RUN_FILE = "fine_tuning.json"
+"""What a fine-tuning must remember."""
+
+
+@contextmanager
+def alone_in(run_folder: Path) -> Iterator[None]:
+    """Inside it no other program trains in this folder; of processes that train together the first sees to it.
+
+    Raises:
+        SkcdfError: another program does, or the folder cannot be written.
+    """
+    if launched().rank > 0:
+        yield
+        return
+    with held(run_folder / LOCK_FILE, "training", 0.5):
+        yield
+
+
+def require_begun(run_folder: Path) -> None:
+    """Raises `SkcdfError` when nothing in the folder is of a run: its name may be mistyped."""
+    if not any((run_folder / name).exists() for name in (RUN_FILE, CHECKPOINT_FILE, LOG_FILE)):
+        raise SkcdfError(
+            f"{run_folder}: there is no run to go on with.",
+            "Check the folder's name, or leave out --resume to begin a run there.",
+        )
