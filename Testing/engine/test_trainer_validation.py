@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+import skcdf
 from skcdf.errors import Cancelled, SkcdfError
 from skcdf.labels import LabelSet
 from skcdf.metrics import dice
@@ -212,3 +217,52 @@ def test_an_organ_that_no_case_was_annotated_for_is_refused_unless_its_mirror_im
         with pytest.raises(SkcdfError, match="No training case says where"):
             train(annotated, mirror)
     train([True, True, False, True], True)
+
+    def test_belong_to_the_validation_that_the_checkpoint_names_wherever_the_training_is_killed(
+        self, scripted, make_trainer, monkeypatch
+    ):
+        outcomes, validated = scripted
+        outcomes[:] = [0.1, 0.4]
+        save = trainer_module.save_checkpoint
+
+        def killed(path, network, optimizer, state):
+            if len(state.validations) == 2:
+                raise KeyboardInterrupt
+            save(path, network, optimizer, state)
+
+        monkeypatch.setattr(trainer_module, "save_checkpoint", killed)
+        with pytest.raises(KeyboardInterrupt):
+            make_trainer().run()
+        monkeypatch.setattr(trainer_module, "save_checkpoint", save)
+        ended = make_trainer(stop_after_s=0.0)  # there is no time for another step
+        monkeypatch.setattr(ended, "_validate", lambda last: None)
+        assert ended.run().best[0] == 1
+        assert all(torch.equal(ended.weights()[name], x) for name, x in validated[0].items())
+        assert sorted(path.name for path in ended.run_folder.iterdir()) == [
+            "best.safetensors",
+            "checkpoint.safetensors",
+        ]
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size stands in for a full disk")
+    def test_that_a_full_disk_refuses_are_called_by_a_name_that_is_known(self, tmp_path):
+        code = (
+            "import resource, signal, sys, pathlib, torch\n"
+            "from skcdf.errors import SkcdfError\n"
+            "from skcdf.trainer.best_weights import BestWeights\n"
+            "from skcdf.trainer.checkpoint import TrainingState, save_checkpoint\n"
+            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n"
+            "folder, network = pathlib.Path(sys.argv[1]), torch.nn.Linear(99, 99)\n"
+            "optimizer = torch.optim.SGD(network.parameters())\n"
+            "state = TrainingState({}, {})\n"
+            "for write in (lambda: BestWeights(folder).write(7, network.state_dict()),\n"
+            "    lambda: save_checkpoint(folder / 'checkpoint.safetensors', network, optimizer, state)):\n"
+            "    try: write()\n"
+            "    except SkcdfError as error: print(error.message)\n"
+        )
+        environment = {**os.environ, "PYTHONPATH": str(Path(skcdf.__file__).parents[1])}
+        command = [sys.executable, "-c", code, str(tmp_path)]
+        told = subprocess.run(command, env=environment, capture_output=True, text=True).stdout
+        assert ".tmp" not in told
+        assert f"{tmp_path / 'best-7.safetensors'}: cannot be written" in told
+        assert f"{tmp_path / 'checkpoint.safetensors'}: the checkpoint cannot be written" in told

@@ -101,13 +101,16 @@ def read_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
     }
 
 
-def write_weights(path: Path, state_dict: Mapping[str, Tensor], half: bool = False) -> None:
+def write_weights(
+    path: Path, state_dict: Mapping[str, Tensor], half: bool = False, shown_as: Path | None = None
+) -> None:
     """Writes tensors to a safetensors file and flushes it to the disk.
 
     Args:
         path: the file; its folder exists.
         state_dict: tensors by name, on any device. Integers stay as they are.
         half: store real numbers as float16 instead of float32.
+        shown_as: what people know the file by, where ``path`` is temporary.
 
     Raises:
         SkcdfError: a tensor holds NaN or infinity, or does not fit float16; the disk is full.
@@ -115,6 +118,7 @@ def write_weights(path: Path, state_dict: Mapping[str, Tensor], half: bool = Fal
     import torch
 
     safetensors = _import_safetensors()
+    shown = shown_as or path
     tensors = {}
     for name, tensor in state_dict.items():
         stored = tensor.detach().to("cpu", copy=True).contiguous()  # safetensors refuses shared memory
@@ -122,7 +126,7 @@ def write_weights(path: Path, state_dict: Mapping[str, Tensor], half: bool = Fal
             stored = stored.to(torch.float16 if half else torch.float32)
             if not torch.isfinite(stored).all():
                 raise SkcdfError(
-                    f"{path}: the weights {name} are not finite{' in half precision' if half else ''}.",
+                    f"{shown}: the weights {name} are not finite{' in half precision' if half else ''}.",
                     "The training diverged, or the weights must be stored in full precision.",
                 )
         tensors[name] = stored
@@ -130,7 +134,8 @@ def write_weights(path: Path, state_dict: Mapping[str, Tensor], half: bool = Fal
         safetensors.torch.save_file(tensors, str(path))
         flush_to_disk(path)
     except (OSError, safetensors.SafetensorError) as error:
-        raise SkcdfError(f"{path}: cannot be written ({error}).", "Check the free disk space.") from error
+        reason = str(error).replace(str(path), str(shown))
+        raise SkcdfError(f"{shown}: cannot be written ({reason}).", "Check the free disk space.") from error
 
 
 def _import_safetensors() -> Any:

@@ -76,8 +76,9 @@ def save_checkpoint(
         with atomic_write(path) as temporary:
             save_file(tensors, temporary, {"skcdf": json.dumps(description)})
     except SafetensorError as error:
+        reason = str(error).replace(str(temporary), str(path))
         raise SkcdfError(
-            f"{path}: the checkpoint cannot be written ({error}).", "Check the free disk space."
+            f"{path}: the checkpoint cannot be written ({reason}).", "Check the free disk space."
         ) from error
 
 

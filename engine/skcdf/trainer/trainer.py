@@ -15,14 +15,13 @@ from torch import Tensor, nn
 
 from ..device import Device
 from ..errors import Cancelled, SkcdfError
-from ..files import atomic_write
 from ..labels import LabelSet
 from ..methods import Batch, Method, Moment, Problem, build_method
 from ..networks import build_network
 from ..progress import CancelToken, Progress, ProgressCallback, ignore_progress
 from ..ranks import any_rank, rank, require_same, stop_together, world_size
-from ..weights import read_weights, write_weights
 from .augment import augmented
+from .best_weights import BestWeights
 from .checkpoint import FILE_NAME, TrainingState, load_checkpoint, plain, read_state, save_checkpoint
 from .config import TrainingConfig
 from .data import Patches, PatchSampler, TrainingVolume, check_volumes, prefetch
@@ -33,7 +32,6 @@ from .validation import mean_dice, validate
 
 CHECKPOINT_SECONDS = 60.0
 HISTORY_STEP = 20
-BEST_FILE = "best.safetensors"
 STATISTICS_BATCHES = 12
 """Batches from which a method gathers batch statistics anew (`Method.weights`)."""
 _PATCHES, _UNLABELLED, _CHANGES, _DROPOUT, _STATISTICS = range(5)  # streams of random numbers
@@ -114,7 +112,7 @@ class Trainer:
     @property
     def best_file(self) -> Path:
         """Where the weights of the best validation are kept."""
-        return self.run_folder / BEST_FILE
+        return BestWeights(self.run_folder).file(self.state.best[0] if self.state.best else None)
 
     def run(self) -> TrainingState:
         """Trains to the last iteration, from the run folder's checkpoint where there is one.
@@ -196,12 +194,7 @@ class Trainer:
         All processes must ask for them, since they gather batch statistics together.
         """
         if self.state.best is not None:
-            if not self.best_file.is_file():
-                raise SkcdfError(
-                    f"{self.best_file}: the best weights of this run are gone.",
-                    "Restore the file, or train anew in another folder.",
-                )
-            return read_weights(self.best_file)
+            return BestWeights(self.run_folder).read(self.state.best[0])
         return self.current_weights()
 
     def current_weights(self) -> dict[str, Tensor]:
@@ -339,8 +332,7 @@ class Trainer:
         )
         dice, best = mean_dice(organs), state.best
         if rank() == 0 and (best is None or dice > best[1]):
-            with atomic_write(self.best_file) as temporary:
-                write_weights(temporary, weights)
+            BestWeights(self.run_folder).write(state.iteration, weights)
         state.validations.append([state.iteration, dice, organs])
         self._validation_s = time.monotonic() - begin
         self._save()
@@ -382,6 +374,8 @@ class Trainer:
             return
         self.state.scaler = self._scaler.state_dict()
         save_checkpoint(self.checkpoint_file, self.method.network, self._optimizer, self.state)
+        if self.state.best is not None:
+            BestWeights(self.run_folder).settle(self.state.best[0])
 
     def _report(self) -> Progress:
         note = f"loss {self.state.history[-1][1]:.3f}" if self.state.history else ""
