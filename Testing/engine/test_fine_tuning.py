@@ -19,6 +19,7 @@ from skcdf.cases import Case
 from skcdf.comparison import Comparison
 from skcdf.errors import Cancelled, SkcdfError
 from skcdf.files import read_json
+from skcdf.fine_tune_run import RunRecord
 from skcdf.fine_tune_settings import within_time
 from skcdf.fine_tune_start import with_findings
 from skcdf.fine_tuning import FineTuneOutcome, FineTuneRequest, fine_tune
@@ -423,6 +424,7 @@ class TestRunFolder:
         for wish, complaint in (
             ({"settings": {"learning_rate": 1.0}}, "other settings"),
             ({"method": "skcdf"}, "other settings"),
+            ({"preset": "published"}, "has preset standard"),
             ({"start": "phantom13"}, "starts from toy"),
             ({"name": "other"}, "is called toy"),
             ({"time_budget_s": 5.0}, "time budget"),
@@ -464,6 +466,75 @@ class TestRunFolder:
             assert tune(pool, resume=True).version.parent == "toy@v1"
         finally:
             store.roll_back("toy")
+
+
+class TestStore:
+    """A finished training enters the store, whatever else lies there."""
+
+    @pytest.fixture
+    def store(self, workplace, tmp_path) -> ModelStore:
+        shutil.copytree(workplace / "store", tmp_path / "store")
+        return ModelStore.open(tmp_path / "store")
+
+    @pytest.fixture
+    def copy(self, done, workplace, tmp_path) -> Path:
+        """The finished run, as one that never heard of a store."""
+        shutil.copytree(workplace / "done", tmp_path / "copy")
+        record = RunRecord.load(tmp_path / "copy")
+        replace(record, version=None, store="").save(tmp_path / "copy")
+        return tmp_path / "copy"
+
+    @pytest.mark.parametrize("file", ["versions/v1/model.json", "versions/v1/version.json", "current.json"])
+    def test_with_another_damaged_version_takes_the_outcome_in(self, pool, copy, store, file):
+        shutil.rmtree(store.root / "toy" / "versions" / "v2")
+        (store.root / "toy" / file).write_text("{")
+        outcome = tuned(pool, copy, resume=True, store=store.root)
+        assert outcome.version is not None and outcome.version.parent == "toy@v1"
+        again = replace(RunRecord.load(copy), version=None)  # as killed before it was written down
+        again.save(copy)
+        assert tuned(pool, copy, resume=True).version == outcome.version
+
+    def test_that_is_given_later_gets_a_finished_run_and_is_remembered(self, pool, copy, tmp_path):
+        assert tuned(pool, copy, resume=True).version is None
+        version = tuned(pool, copy, resume=True, store=tmp_path / "new").version
+        assert (version.name, version.version, version.parent) == ("toy", "v1", "toy@v1")
+        assert tuned(pool, copy, resume=True).version.reference == "toy@v1"
+        said: list[str] = []
+        other = tuned(pool, copy, resume=True, store=tmp_path / "other", said=said).version
+        assert other.folder.is_relative_to(tmp_path / "other")
+        assert any(str(tmp_path / "other") in each and "not" in each for each in said)
+
+    def test_of_a_stopped_run_is_known_when_it_goes_on(self, pool, tmp_path, workplace):
+        start, store = str(workplace / "model"), tmp_path / "new"
+        with pytest.raises(Cancelled):
+            tuned(pool, tmp_path / "run", start, store=store, settings=SHORT, **stop_at("train"))
+        moved = store.rename(tmp_path / "moved")
+        with pytest.raises(SkcdfError, match="model store of this run is not there"):
+            tuned(pool, tmp_path / "run", resume=True)
+        moved.rename(store)
+        outcome = tuned(pool, tmp_path / "run", resume=True)
+        assert outcome.version.reference == "run@v1"
+
+    @pytest.mark.parametrize(("name", "folder"), [("TOY", "run"), ("", "aux"), ("store.json", "run")])
+    def test_that_cannot_have_the_name_says_so_before_the_training(self, pool, store, tmp_path, name, folder):
+        said: list[str] = []
+        with pytest.raises(SkcdfError) as refusal:
+            tuned(pool, tmp_path / folder, store=store.root, name=name, settings=SHORT, said=said)
+        assert "--name" in refusal.value.hint and said == []
+
+    def test_does_not_keep_a_finished_run_from_refusing_other_wishes(self, pool, copy):
+        for wish, complaint in (
+            ({"settings": {"iterations": 9}}, "other settings"),
+            ({"settings": {"spacing": (9.0, 9.0, 9.0)}}, "other settings"),
+            ({"method": "skcdf"}, "other settings"),
+            ({"preset": "quick"}, "has preset standard"),
+            ({"start": "phantom13"}, "starts from toy"),
+            ({"name": "other"}, "is called toy"),
+            ({"time_budget_s": 5.0}, "time budget"),
+        ):
+            with pytest.raises(SkcdfError, match=complaint):
+                tuned(pool, copy, resume=True, **wish)
+        tuned(pool, copy, "toy", resume=True, settings=SHORT, preset="standard")  # the same command
 
 
 def test_cancelled_anywhere_it_stops_and_resumes_to_the_same_bits(cases, tune, workplace, tmp_path):

@@ -21,10 +21,11 @@ class FineTuneRequest:
         run_folder: where settings, checkpoint, model and report go.
         start: the model to start from: a bundle's folder, a shipped model's name, ``line`` or ``line@v3`` of the
             store; empty: from none.
-        store: a model store in which the outcome becomes a candidate; made when it is not there.
+        store: a model store in which the outcome becomes a candidate; made when it is not there. ``None``, for a run
+            that is resumed: the one that it knows.
         name: of the outcome and its model line (default: the start's line, else the run folder's name).
         method: ``supervised``, ``skcdf``; empty: skcdf where there are unlabelled scans, else supervised.
-        preset: ``quick``, ``standard`` or ``published``.
+        preset: ``quick``, ``standard`` or ``published``; empty: the resumed run's, else ``standard``.
         settings: fields of `TrainingConfig` that the user has chosen.
         time_budget_s: everything ends within so many seconds.
         resume: go on with the run in the folder.
@@ -37,7 +38,7 @@ class FineTuneRequest:
     store: Path | None = None
     name: str = ""
     method: str = ""
-    preset: str = "standard"
+    preset: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     time_budget_s: float | None = None
     resume: bool = False

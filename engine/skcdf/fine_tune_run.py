@@ -8,6 +8,7 @@ from typing import Any
 
 from . import files
 from .errors import SkcdfError
+from .fine_tune_request import FineTuneRequest
 from .models import MODEL_FILE
 from .records import FieldError, plain_record, record_from_plain
 from .run_folder import RUN_FILE
@@ -29,8 +30,12 @@ class RunRecord:
         name: of the outcome.
         time_budget_s: the user's; ``None``: none.
         stop_after_s: seconds of training after which it ends whatever happens; ``None``: never.
+        store: the model store that the outcome enters; empty: none.
+        preset: the user's; empty: written by an older version.
         version: the outcome's version in the store, once it is there.
-        finished: whether everything was done.
+        finished: whether everything was done, but for the store.
+        title: of the start, for people, once it is finished; empty: from none.
+        notes: what a person should know of the outcome, a sentence each.
     """
 
     start: str
@@ -38,23 +43,33 @@ class RunRecord:
     name: str
     time_budget_s: float | None = None
     stop_after_s: float | None = None
+    store: str = ""
+    preset: str = ""
     version: str | None = None
     finished: bool = False
+    title: str = ""
+    notes: tuple[str, ...] = ()
 
     def save(self, run_folder: Path) -> None:
         """Writes the run's file."""
         files.write_json(run_folder / RUN_FILE, {"schema": SCHEMA, **plain_record(self)})
 
-    def require_same(self, run_folder: Path, start: str, name: str, time_budget_s: float | None) -> None:
+    def require_same(self, request: FineTuneRequest) -> None:
         """Raises `SkcdfError` when the user wants something else than the run's; empty: whatever it was."""
-        if time_budget_s not in (None, self.time_budget_s):
+        run_folder = request.run_folder
+        if request.time_budget_s not in (None, self.time_budget_s):
             raise SkcdfError(
                 f"{run_folder}: the run in this folder was planned for another time budget.",
                 "Leave it out to go on with the planned one, or give another folder to start anew.",
             )
+        if self.preset and request.preset not in ("", self.preset):
+            raise SkcdfError(
+                f"{run_folder}: the run in this folder has preset {self.preset}, not {request.preset}.",
+                "Leave it out to go on with that one, or give another folder to start anew.",
+            )
         for what, wanted, own in (
-            ("starts from", start, {self.start, self.parent}),
-            ("is called", name, {self.name}),
+            ("starts from", request.start, {self.start, self.parent}),
+            ("is called", request.name, {self.name}),
         ):
             if wanted and wanted not in own:
                 raise SkcdfError(
@@ -79,6 +94,22 @@ class RunRecord:
             raise SkcdfError(
                 f"{path}: field {error.field} {error.problem}.", "Give another folder to start anew."
             ) from error
+
+
+def store_of(request: FineTuneRequest, record: RunRecord | None) -> Path | None:
+    """The model store that the outcome enters: the one given, else the one that the run knows.
+
+    Raises:
+        SkcdfError: none is given, and the run's is not there.
+    """
+    if request.store is not None or record is None or not record.store:
+        return request.store
+    if not Path(record.store).exists():
+        raise SkcdfError(
+            f"{record.store}: the model store of this run is not there.",
+            "Give the place where it is now by --store.",
+        )
+    return Path(record.store)
 
 
 def stored_run(run_folder: Path, resume: bool) -> tuple[RunRecord, TrainingConfig] | None:

@@ -146,9 +146,10 @@ def resumed_settings(stored: TrainingConfig, method: str, chosen: Mapping[str, A
         SkcdfError: the user has chosen others.
     """
     wanted = {**chosen, **({"method": method} if method else {})}
-    wanted.pop("spacing", None)  # it became part of the preprocessing plan
+    spacing = wanted.pop("spacing", None)  # it became part of the preprocessing plan
     _check_names(wanted)
-    if replace(stored, **wanted) != stored:
+    other_spacing = spacing is not None and tuple(spacing) != stored.preprocessing.spacing
+    if other_spacing or replace(stored, **wanted) != stored:
         raise SkcdfError(
             "The run in this folder has other settings.",
             "Leave them out to go on with it, or give another folder to start anew.",

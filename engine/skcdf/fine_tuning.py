@@ -6,8 +6,6 @@ and words go through its callbacks.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import re
 import shlex
@@ -21,7 +19,7 @@ from .comparison import Comparison, compare_models
 from .datasets import open_dataset
 from .device import choose_device
 from .fine_tune_request import FineTuneOutcome, FineTuneRequest
-from .fine_tune_run import COMPARISON_FILE, RunRecord, stored_run
+from .fine_tune_run import COMPARISON_FILE, RunRecord, store_of, stored_run
 from .fine_tune_settings import (
     chosen_method,
     resumed_settings,
@@ -42,15 +40,17 @@ from .fine_tune_start import (
     without_cases,
     without_leaks,
 )
+from .fine_tune_store import enter_store, require_free_name, stored_version
 from .launch import launched
 from .model_store import ModelStore
 from .model_version import ModelVersion
-from .models import ModelBundle, check_name
+from .models import ModelBundle
 from .progress import CancelToken, Progress, ProgressCallback, duration, ignore_progress
 from .ranks import from_first, joined
 from .run_folder import alone_in, require_begun
 from .survey import Survey, survey_dataset
 from .trainer import Trainer, TrainingConfig, VolumeCache
+from .trainer.checkpoint import FILE_NAME, TrainingState, read_state
 from .trainer.export import Lineage
 from .trainer.rehearsal import rehearse
 from .trainer.transfer import Transfer, start_of
@@ -116,12 +116,22 @@ class _FineTuning:
             self._record, self._config = stored
         elif request.resume:
             self.say(f"{request.run_folder}: the run stopped before it had begun to train: it begins anew")
+        self._store = store_of(request, self._record)
+        if self._record is not None:
+            self._record.require_same(request)
+            assert self._config is not None  # stored with it
+            self._config = resumed_settings(self._config, request.method, request.settings)
+            self._keep_store(self._record)
         if self._record is not None and self._record.finished:
             return self._as_finished(self._record)
-        self._parent = find_parent(self._start(), request.store)
+        start = self._record.parent if self._record else request.start
+        self._parent = find_parent(start, self._store)
         self._name = self._outcome_name()
-        if request.store is not None and launched().rank == 0:
-            ModelStore.open(request.store, create=True)  # now, not after hours of training
+        if self._store is not None and launched().rank == 0:
+            store = ModelStore.open(self._store, create=True)  # now, not after hours of training
+            require_free_name(self._name, store)
+        else:
+            require_free_name(self._name, None)
         self._dataset = open_dataset(request.pool)
         require_labelled(self._dataset)
         self._leave_out_leaks()
@@ -141,21 +151,22 @@ class _FineTuning:
 
     # before the training
 
-    def _start(self) -> str:
-        if self._record is None:
-            return self.request.start
-        request = self.request
-        self._record.require_same(request.run_folder, request.start, request.name, request.time_budget_s)
-        return self._record.parent
+    def _keep_store(self, record: RunRecord) -> None:
+        """Keeps another store than the run began with, and tells."""
+        if self._store is None or (store := str(self._store.resolve())) == record.store:
+            return
+        if record.store:
+            self.say(f"the outcome enters {store}, not {record.store}, which this run knew")
+        self._record = replace(record, store=store, version=None)
+        if launched().rank == 0:
+            self._record.save(self.request.run_folder)
 
     def _outcome_name(self) -> str:
         if self._record is not None:
             return self._record.name
         folder = re.sub(r"[^A-Za-z0-9._-]+", "_", self.request.run_folder.resolve().name).lstrip("._-")
         line = self._parent.line if self._parent else ""
-        name = self.request.name or line or folder[:64] or "model"
-        check_name(name)
-        return name
+        return self.request.name or line or folder[:64] or "model"
 
     def _leave_out_leaks(self) -> None:
         if self._parent is None:
@@ -169,14 +180,12 @@ class _FineTuning:
         survey = survey_dataset(self._dataset, self._obedient)
         request = self.request
         if self._config is not None:
-            self._config = resumed_settings(self._config, request.method, request.settings)
             return survey
-        method = chosen_method(request.method, request.preset, self._dataset)
+        preset = request.preset or "standard"
+        method = chosen_method(request.method, preset, self._dataset)
         if self._parent is not None:
             bundle = self._parent.bundle
-            self._config = settings_from_parent(
-                bundle, self._dataset, method, request.preset, request.settings
-            )
+            self._config = settings_from_parent(bundle, self._dataset, method, preset, request.settings)
             return survey
         minutes = request.time_budget_s / 60 if request.time_budget_s else None
         self._config = settings_from_none(
@@ -184,7 +193,7 @@ class _FineTuning:
             self._dataset,
             self._device,
             method,
-            request.preset,
+            preset,
             request.settings,
             minutes,
             self.cancel,
@@ -269,6 +278,8 @@ class _FineTuning:
             self._name,
             request.time_budget_s,
             stop_after_s,
+            str(self._store.resolve()) if self._store else "",
+            request.preset or "standard",
         )
         if launched().rank == 0:
             self._record.save(request.run_folder)
@@ -320,50 +331,38 @@ class _FineTuning:
         files.write_json(request.run_folder / COMPARISON_FILE, comparison.to_json())
         self.say(comparison.text())
         self.cancel.raise_if_cancelled()  # a candidate is the last thing to appear
-        version = self._add_to_store(trainer, model)
         assert self._record is not None  # `_decide` made it
-        done = replace(self._record, version=version.version if version else None, finished=True)
-        done.save(request.run_folder)
+        title = self._parent.title if self._parent else ""
+        self._record = replace(self._record, finished=True, title=title, notes=tuple(self._notes))
+        self._record.save(request.run_folder)
+        version = self._version_of(model, self._record, trainer.state)
         return FineTuneOutcome(model, version, comparison, trainer.state.seconds, tuple(self._notes))
 
-    def _add_to_store(self, trainer: Trainer, model: ModelBundle) -> ModelVersion | None:
-        if self.request.store is None:
+    def _version_of(self, model: ModelBundle, record: RunRecord, state: TrainingState) -> ModelVersion | None:
+        """The finished run's version in the store, which it enters where it is not there yet."""
+        if self._store is None or launched().rank > 0:
             return None
-        store = ModelStore.open(self.request.store, create=True)
-        data_hash = _digest(trainer.state.data)
-        if self._name in store.lines():  # a run that was killed here must not add its outcome twice
-            for version in store.versions(self._name):
-                same = ModelBundle.load(version.folder).weights
-                if version.data_hash == data_hash and same and same.sha256 == _weights_hash(model):
-                    return version
-        assert model.folder is not None  # it was exported
-        return store.add(
-            self._name,
-            model.folder,
-            parent=self._parent.title if self._parent else None,
-            data_hash=data_hash,
-            config=trainer.config.to_json(),
-            note=" ".join(self._notes),
-        )
+        store = ModelStore.open(self._store, create=True)
+        if record.version is not None:
+            return stored_version(store, record.name, record.version)
+        version = enter_store(store, record, model, state.data, self._settings.to_json())
+        replace(record, version=version.version).save(self.request.run_folder)
+        return version
 
     def _as_finished(self, record: RunRecord) -> FineTuneOutcome:
         """The outcome of a run that was done before."""
-        from .trainer.checkpoint import FILE_NAME, read_state
-
         folder = self.request.run_folder
         self.say(f"{folder}: this run is finished")
         model = ModelBundle.load(folder / MODEL_FOLDER)
         path = folder / COMPARISON_FILE
         comparison = Comparison.from_json(files.read_json(path, "comparison"), str(path))
-        version = None
-        if self.request.store is not None and record.version is not None:
-            versions = ModelStore.open(self.request.store).versions(record.name)
-            version = next((each for each in versions if each.version == record.version), None)
-        return FineTuneOutcome(model, version, comparison, read_state(folder / FILE_NAME).seconds)
+        state = read_state(folder / FILE_NAME)
+        version = self._version_of(model, record, state)
+        return FineTuneOutcome(model, version, comparison, state.seconds, record.notes)
 
     def _command(self) -> str:
         request = self.request
-        options = {"--model": request.start, "--store": request.store, "--name": request.name}
+        options = {"--model": request.start, "--store": self._store, "--name": request.name}
         options |= {"--method": request.method, "--preset": request.preset}
         given = [str(each) for pair in options.items() if pair[1] for each in pair]
         return shlex.join(["skcdf", "finetune", str(request.pool), str(request.run_folder), *given])
@@ -371,11 +370,3 @@ class _FineTuning:
     def _note(self, sentence: str) -> None:
         self._notes.append(sentence)
         self.say(f"note: {sentence}")
-
-
-def _digest(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _weights_hash(model: ModelBundle) -> str:
-    return model.weights.sha256 if model.weights else ""

@@ -55,7 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "version) or LINE@v3 of the store (default: nothing, a new model)",
     )
     parser.add_argument(
-        "--store", type=Path, metavar="STORE", help="model store; the new model becomes a candidate there"
+        "--store",
+        type=Path,
+        metavar="STORE",
+        help="model store; the new model becomes a candidate there (with --resume: the run's own)",
     )
     parser.add_argument(
         "--name", default="", metavar="LINE", help="name of the new model and its line in the store"
@@ -63,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset",
         choices=("quick", "standard", "published"),
-        default="standard",
+        default="",
         help="how much to train: quick for a first look, standard (default), published as the authors did",
     )
     parser.add_argument(

@@ -1,8 +1,8 @@
 """The weights of the best validation so far, which change together with the checkpoint that names that validation.
 
 Two files cannot be replaced in one instant. New weights first lie beside the old ones under their iteration's name;
-only after the checkpoint that names them do they take the old ones' place. Killed anywhere, the file is found that belongs
-to what the checkpoint says.
+only after the checkpoint that names them do they take the old ones' place. Killed anywhere, the file is found that
+belongs to what the checkpoint says.
 """
 
 from __future__ import annotations
