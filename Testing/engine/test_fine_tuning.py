@@ -302,11 +302,27 @@ class TestOrgans:
         assert filled.annotated.all() and len(filled.locations[2]) and (filled.labels == 2).any()
         assert np.array_equal(kept.labels, everywhere.labels)
 
-    def test_that_nobody_knows_are_refused_by_name(self, cases, tune, tmp_path):
-        labels = LabelSet.from_names("more", [*ORGANS, "tumour"])
-        members = [Member(cases[2], annotated=ORGANS)]
-        with pytest.raises(SkcdfError, match="where tumour is"):
+    def test_that_a_pool_has_just_got_are_left_out_loudly_until_someone_annotates_them(
+        self, cases, tune, tmp_path
+    ):
+        root = make_pool(tmp_path / "pool", [Member(cases[2]), Member(cases[3], "validation")])
+        more = [*ORGANS, "left_adrenal_gland", "tumour"]
+        LabelledPool.open(root).extend_labels(LabelSet.from_names("toy", more))
+        outcome = tune(root)
+        assert outcome.model.label_set.names == ORGANS
+        assert "NOT LEARNT: left_adrenal_gland, tumour" in outcome.notes[0]
+        assert "NOT LEARNT" in outcome.model.description
+        settings = {**SHORT, "filters": 2, "patch_size": (32, 32, 32), "spacing": (2.0, 2.0, 2.0)}
+        fresh = tune(root, "fresh", start="", store=None, settings=settings)
+        assert fresh.model.label_set.names == ORGANS and "NOT LEARNT" in fresh.notes[0]
+
+    def test_that_nobody_knows_before_one_that_is_annotated_are_refused_by_name(self, cases, tune, tmp_path):
+        labels = LabelSet.from_names("more", [*ORGANS[:2], "tumour", ORGANS[2]])
+        members = [Member(cases[2], annotated=ORGANS[:1])]
+        members.append(Member(cases[3], "validation", annotated=ORGANS[:1]))
+        with pytest.raises(SkcdfError, match="where tumour is") as refusal:
             tune(make_pool(tmp_path / "pool", members, labels))
+        assert "Annotate tumour in one training case" in refusal.value.hint
 
 
 class TestLeaks:

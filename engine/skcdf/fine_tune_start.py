@@ -102,6 +102,40 @@ def leak_note(names: Sequence[str], parent: Parent) -> str:
     )
 
 
+def without_unknown_organs(
+    dataset: Dataset, parent: ModelBundle | None, mirror: bool
+) -> tuple[Dataset, tuple[str, ...]]:
+    """The data set without the last labels, as far as no case annotates them and the parent does not know them.
+
+    A pool's label set can only grow, at its end, so labels that nobody has used yet stand there. What remains keeps
+    its values.
+
+    Returns:
+        The data set, and the names that it lost.
+    """
+    labels = list(dataset.label_set.labels)
+    annotated = frozenset[str]().union(*(case.annotated for case in dataset.cases))
+    unknown = set(_unknown(dataset, parent, mirror)) - annotated
+    while len(labels) > 1 and labels[-1].name in unknown:
+        labels.pop()
+    lost = tuple(label.name for label in dataset.label_set.labels[len(labels) :])
+    if not lost:
+        return dataset, ()
+    count = len(labels)
+    alone = (
+        replace(label, partner=None) if label.partner and label.partner > count else label for label in labels
+    )
+    return replace(dataset, label_set=replace(dataset.label_set, labels=tuple(alone))), lost
+
+
+def unknown_note(names: Sequence[str]) -> str:
+    """What a user must know of organs that the model does not learn."""
+    return (
+        f"NOT LEARNT: {', '.join(names)}. No case of the pool annotates it yet and no model knows it: the new model "
+        "is made without it. Draw it in one training case, add or correct that case, and fine-tune again."
+    )
+
+
 def borrowed_organs(dataset: Dataset, parent: ModelBundle | None, mirror: bool) -> dict[int, int]:
     """Organs that no training case annotates but the parent knows: value in the data set to value in the parent.
 
@@ -113,17 +147,27 @@ def borrowed_organs(dataset: Dataset, parent: ModelBundle | None, mirror: bool) 
     Raises:
         SkcdfError: no case annotates an organ and the parent does not know it, either.
     """
+    unknown = _unknown(dataset, parent, mirror)
+    if unknown:
+        raise unknown_organs(unknown)
+    matches = matched_values(dataset.label_set, parent.label_set) if parent else {}
+    return {value: matches[value] for value in _lacking(dataset, mirror)}
+
+
+def _lacking(dataset: Dataset, mirror: bool) -> list[int]:
+    """Values of the organs that no training case shows."""
     label_set = dataset.label_set
     names = frozenset[str]().union(*(case.annotated for case in dataset.labelled))
     known = {label.value for label in label_set.labels if label.name in names}
     if mirror:
         known |= {label_set.mirrored_values[value] for value in known}
-    lacking = [label for label in label_set.labels if label.value not in known]
-    matches = matched_values(label_set, parent.label_set) if parent else {}
-    unknown = [label.name for label in lacking if label.value not in matches]
-    if unknown:
-        raise unknown_organs(unknown)
-    return {label.value: matches[label.value] for label in lacking}
+    return [label.value for label in label_set.labels if label.value not in known]
+
+
+def _unknown(dataset: Dataset, parent: ModelBundle | None, mirror: bool) -> list[str]:
+    """Names of those that the parent does not know, either."""
+    matches = matched_values(dataset.label_set, parent.label_set) if parent else {}
+    return [dataset.label_set.names[value - 1] for value in _lacking(dataset, mirror) if value not in matches]
 
 
 def with_findings(

@@ -36,9 +36,11 @@ from .fine_tune_start import (
     leak_note,
     require_labelled,
     trained_on,
+    unknown_note,
     with_findings,
     without_cases,
     without_leaks,
+    without_unknown_organs,
 )
 from .fine_tune_store import enter_store, require_free_name, stored_version
 from .launch import launched
@@ -134,6 +136,7 @@ class _FineTuning:
             require_free_name(self._name, None)
         self._dataset = open_dataset(request.pool)
         require_labelled(self._dataset)
+        self._leave_out_unknown()
         self._leave_out_leaks()
         self._device = choose_device(request.device, request.precision)
         self.say(f"device: {self._device.description}")
@@ -167,6 +170,13 @@ class _FineTuning:
         folder = re.sub(r"[^A-Za-z0-9._-]+", "_", self.request.run_folder.resolve().name).lstrip("._-")
         line = self._parent.line if self._parent else ""
         return self.request.name or line or folder[:64] or "model"
+
+    def _leave_out_unknown(self) -> None:
+        mirror = self._config.mirror if self._config else bool(self.request.settings.get("mirror"))
+        parent = self._parent.bundle if self._parent else None
+        self._dataset, names = without_unknown_organs(self._dataset, parent, mirror)
+        if names:
+            self._note(unknown_note(names))
 
     def _leave_out_leaks(self) -> None:
         if self._parent is None:

@@ -160,7 +160,7 @@ def unknown_organs(names: Sequence[str]) -> SkcdfError:
     """The refusal to train on organs that no case shows."""
     return SkcdfError(
         f"No training case says where {names[0]} is: a model would guess it.",
-        f"Annotate {', '.join(names)} in one case at least, or leave it out of the label set.",
+        f"Annotate {', '.join(names)} in one training case at least, or take a data set without it.",
     )
 
 
