@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
+from foreign_folders import GRID, LABELS, TRUE_VALUES, entry_of, organs, scan, write_pair
 
 from skcdf.image import Image, write_image
 from skcdf.label_mapping import MappingFile
 from skcdf.pool import LabelledPool
 from skcdf.pool_import import ImportOptions, ImportPlan, plan_import
 from skcdf.pool_sources import open_source
-
-sys.path.insert(0, str(Path(__file__).parent))
-from foreign_folders import GRID, LABELS, TRUE_VALUES, entry_of, organs, scan, write_pair
 
 LIVER = Image(organs(liver=4), GRID)
 NAMED = {"annotated": ["liver"]}

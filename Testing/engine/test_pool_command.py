@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from seg_nrrd_files import KIDNEY, LEFT, LIVER, FileSegment, write_seg_nrrd
 
 from skcdf.cli import main
 from skcdf.geometry import Geometry
 from skcdf.image import Image, write_image, write_label_map
 from skcdf.labels import LabelSet
 from skcdf.pool import LabelledPool
-
-sys.path.insert(0, str(Path(__file__).parent))
-from seg_nrrd_files import KIDNEY, LEFT, LIVER, FileSegment, write_seg_nrrd
 
 SHAPE = (6, 8, 12)
 GRID = Geometry(SHAPE[::-1], (2.0, 1.5, 3.0), (-10.0, 20.0, 30.0))

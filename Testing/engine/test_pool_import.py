@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-from skcdf.datasets import open_dataset
-from skcdf.errors import Cancelled, SkcdfError
-from skcdf.geometry import Geometry
-from skcdf.image import Image, write_image, write_label_map
-from skcdf.label_mapping import MappingFile
-from skcdf.labels import LabelSet
-from skcdf.pool import LabelledPool
-from skcdf.pool_import import ImportOptions, plan_import
-from skcdf.pool_sources import open_source
-from skcdf.progress import CancelToken
-
-sys.path.insert(0, str(Path(__file__).parent))
 from foreign_folders import (
     GRID,
     LABELS,
@@ -34,6 +20,17 @@ from foreign_folders import (
     write_pair,
 )
 from seg_nrrd_files import KIDNEY, LIVER, FileSegment, write_seg_nrrd
+
+from skcdf.datasets import open_dataset
+from skcdf.errors import Cancelled, SkcdfError
+from skcdf.geometry import Geometry
+from skcdf.image import Image, write_image, write_label_map
+from skcdf.label_mapping import MappingFile
+from skcdf.labels import LabelSet
+from skcdf.pool import LabelledPool
+from skcdf.pool_import import ImportOptions, plan_import
+from skcdf.pool_sources import open_source
+from skcdf.progress import CancelToken
 
 
 @pytest.fixture

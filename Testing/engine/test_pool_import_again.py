@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-from skcdf.case_names import CaseNames
-from skcdf.errors import Cancelled
-from skcdf.geometry import AxisOrder
-from skcdf.image import Image, read_image, read_label_map, write_image, write_label_map
-from skcdf.pool import LabelledPool
-from skcdf.pool_import import ImportOptions, plan_import
-from skcdf.pool_sources import open_source
-from skcdf.progress import CancelToken
-
-sys.path.insert(0, str(Path(__file__).parent))
 from foreign_folders import (
     GRID,
     LABELS,
@@ -30,6 +18,15 @@ from foreign_folders import (
     write_pair,
 )
 from seg_nrrd_files import KIDNEY, LEFT, RIGHT, FileSegment, write_seg_nrrd
+
+from skcdf.case_names import CaseNames
+from skcdf.errors import Cancelled
+from skcdf.geometry import AxisOrder
+from skcdf.image import Image, read_image, read_label_map, write_image, write_label_map
+from skcdf.pool import LabelledPool
+from skcdf.pool_import import ImportOptions, plan_import
+from skcdf.pool_sources import open_source
+from skcdf.progress import CancelToken
 
 
 @pytest.fixture

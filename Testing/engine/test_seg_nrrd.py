@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from seg_nrrd_files import KIDNEY, LIVER, RIGHT, FileSegment, write_seg_nrrd
 
 from skcdf.errors import SkcdfError
 from skcdf.geometry import Geometry
 from skcdf.lattice import placement
 from skcdf.seg_nrrd import is_segmentation, read_segmentation
-
-sys.path.insert(0, str(Path(__file__).parent))
-from seg_nrrd_files import KIDNEY, LIVER, RIGHT, FileSegment, write_seg_nrrd
 
 SHAPE = (5, 6, 7)
 ANGLES = (11, -23, 7)
