@@ -1,6 +1,6 @@
 """An engine for the front door of fine-tuning that does at once what a real training would do in hours.
 
-`test_finetune_door` puts it in the place of ``skcdf.fine_tuning`` in its children; what it does stands in the
+`finetune_children` puts it in the place of ``skcdf.fine_tuning`` in its children; what it does stands in the
 request's name. Its checkpoints are real files, its work is real, and it needs no torch.
 """
 
