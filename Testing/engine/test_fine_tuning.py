@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import toy_fine_tuning
+from toy_fine_tuning import LABELS, ORGANS, PLAN, SHORT, Member, make_pool, stop_at, tuned
 
 from skcdf.comparison import Comparison
 from skcdf.errors import Cancelled, SkcdfError
@@ -21,10 +22,6 @@ from skcdf.pool import LabelledPool
 from skcdf.preprocessing import PreprocessingPlan
 from skcdf.trainer import load_volume
 from skcdf.trainer.checkpoint import TrainingState, read_state
-
-sys.path.insert(0, str(Path(__file__).parent))
-import toy_fine_tuning
-from toy_fine_tuning import LABELS, ORGANS, PLAN, SHORT, Member, make_pool, stop_at, tuned
 
 # the fixtures of this file
 quick, cases, workplace, pool, done, tune = (

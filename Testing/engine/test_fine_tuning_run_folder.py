@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+import toy_fine_tuning
 from safetensors.torch import load_file
+from toy_fine_tuning import SHORT, Member, make_pool, stop_at, tuned
 
 from skcdf.errors import Cancelled, SkcdfError
 from skcdf.fine_tune_run import RunRecord
 from skcdf.model_store import ModelStore
 from skcdf.run_folder import alone_in
-
-sys.path.insert(0, str(Path(__file__).parent))
-import toy_fine_tuning
-from toy_fine_tuning import SHORT, Member, make_pool, stop_at, tuned
 
 # the fixtures of this file
 quick, cases, workplace, pool, done, tune = (

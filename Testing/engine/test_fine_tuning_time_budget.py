@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
+import toy_fine_tuning
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,9 +13,6 @@ from skcdf.preprocessing import Intensity, PreprocessingPlan
 from skcdf.trainer import TrainingConfig
 from skcdf.trainer import trainer as trainer_module
 from skcdf.trainer.rehearsal import Rehearsal
-
-sys.path.insert(0, str(Path(__file__).parent))
-import toy_fine_tuning
 
 # the fixtures of this file
 quick, cases, workplace, pool, tune = (

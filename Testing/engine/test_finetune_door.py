@@ -9,17 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
+import finetune_children
 import pytest
+from finetune_children import LIMIT_S, finished, wait_for_line, wait_for_text
 
 from skcdf.cli import main
 from skcdf.commands.finetune import time_budget
 from skcdf.run_folder import alone_in
-
-sys.path.insert(0, str(Path(__file__).parent))
-import finetune_children
-from finetune_children import LIMIT_S, finished, wait_for_line, wait_for_text
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals cannot be sent to a process")
 

@@ -11,15 +11,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import finetune_children
 import pytest
+from finetune_children import PACKAGES, finished, wait_for_text
 
 from skcdf.cli import main
 from skcdf.inside_slicer import python_slicer_path
 from skcdf.models import ModelBundle
-
-sys.path.insert(0, str(Path(__file__).parent))
-import finetune_children
-from finetune_children import PACKAGES, finished, wait_for_text
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "training" / "finetune.py"
