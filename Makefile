@@ -30,8 +30,8 @@ demo: $(VENV)/.demo
 test: lint rendering
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-SOAKED := test_pool_processes test_model_store test_fine_tuning_killed test_worker test_worker_nonsense \
-    test_finetune_door
+SOAKED := test_pool_processes test_model_store_processes test_fine_tuning_killed test_worker \
+    test_worker_nonsense test_finetune_door
 
 soak: $(VENV)/.test
 	SKCDF_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(SOAKED:%=Testing/engine/%.py)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,16 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from skcdf.cases import Case
+from skcdf.cases import Case, Dataset
 from skcdf.geometry import AxisOrder, Geometry
 from skcdf.image import Image, write_image, write_label_map
 from skcdf.labels import LabelSet
+from skcdf.model_store import ModelStore
 from skcdf.models import Expectations, InferenceOptions, ModelBundle, NetworkDescription, TrainingRecord
 from skcdf.models import save_bundle as write_bundle
 from skcdf.preprocessing import Intensity, PreprocessingPlan
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the helpers that stand beside the tests
 
 AXIS_ORDERS = [
     AxisOrder(permutation, flips)
@@ -164,3 +169,69 @@ def toy_volumes(tmp_path_factory: pytest.TempPathFactory, toy_case: Callable[...
     label_set = LabelSet.from_names("toy", ["spleen", "right_kidney", "left_kidney"])
     plan = PreprocessingPlan(Intensity("window", -200, 400, 0, 100), spacing=(2.0, 2.0, 2.0))
     return [load_volume(toy_case(folder, seed), label_set, plan, seed=0) for seed in range(4)]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model as a training leaves it."""
+    from stored_models import save_run
+
+    return save_run(tmp_path_factory.mktemp("runs") / "run", 0)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ModelStore:
+    """An empty model store."""
+    return ModelStore.open(tmp_path / "store", create=True)
+
+
+@pytest.fixture
+def three(store: ModelStore, bundle: Path) -> ModelStore:
+    """A store with three candidates of one model."""
+    from stored_models import FACTS
+
+    for _ in range(3):
+        store.add("liver", bundle, **FACTS)
+    return store
+
+
+@pytest.fixture
+def model(
+    save_model: Callable[..., ModelBundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., ModelBundle]:
+    """Writes a model that finds organs by their intensity."""
+    from threshold_models import LABELS, PLAN, RIGHT, Thresholds
+
+    from skcdf import networks
+
+    monkeypatch.setitem(networks.NETWORKS, "thresholds", Thresholds)
+
+    def make(
+        name: str,
+        thresholds: Sequence[float] = RIGHT,
+        trained_on: Sequence[str] = ("0" * 64,),
+        labels: LabelSet = LABELS,
+    ) -> ModelBundle:
+        network = Thresholds(thresholds, labels.number_of_classes)
+        arguments = {"classes": labels.number_of_classes}
+        bundle = save_model(network, "thresholds", arguments, PLAN, labels, patch=(48, 48, 48))
+        training = replace(bundle.training, labelled_cases=len(trained_on), image_hashes=tuple(trained_on))
+        named = replace(bundle, name=name, training=training, folder=None)
+        return write_bundle(tmp_path / "named" / name, named, network.state_dict())
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def validation(tmp_path_factory: pytest.TempPathFactory, toy_case: Callable[..., Case]) -> list[Case]:
+    """Four validation cases."""
+    folder = tmp_path_factory.mktemp("validation")
+    return [replace(toy_case(folder, seed), split="validation") for seed in range(4)]
+
+
+@pytest.fixture
+def dataset(validation: list[Case]) -> Dataset:
+    """A data set of the four validation cases."""
+    from threshold_models import dataset_of
+
+    return dataset_of(validation)
