@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +21,6 @@ from skcdf.model_store import ModelStore
 from skcdf.models import Expectations, InferenceOptions, ModelBundle, NetworkDescription, TrainingRecord
 from skcdf.models import save_bundle as write_bundle
 from skcdf.preprocessing import Intensity, PreprocessingPlan
-
-sys.path.insert(0, str(Path(__file__).parent))  # for the helpers that stand beside the tests
 
 AXIS_ORDERS = [
     AxisOrder(permutation, flips)
