@@ -1,5 +1,5 @@
 # make demo: phantoms -> training -> segmentation -> picture.   make test: linters, type checker, all tests.
-# make soak: what only chance can break, 100 times each (kills, competing programs, cancelled requests); hours.
+# make soak: what only chance can break, 100 times each (kills, competing programs, cancelled requests); half an hour.
 # Both set themselves up in .venv; nothing outside this folder changes, but for `make test` as root with apt,
 # which installs what off-screen rendering and the browser test need.
 
