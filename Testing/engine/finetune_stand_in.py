@@ -13,31 +13,15 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from .errors import Cancelled, SkcdfError  # type: ignore[import-not-found]
 from .files import atomic_write  # type: ignore[import-not-found]
+from .fine_tune_request import FineTuneRequest  # type: ignore[import-not-found]
 from .progress import Progress  # type: ignore[import-not-found]
-
-
-@dataclass(frozen=True)
-class FineTuneRequest:
-    pool: Path
-    run_folder: Path
-    start: str = ""
-    store: Path | None = None
-    name: str = ""
-    method: str = ""
-    preset: str = "standard"
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    time_budget_s: float | None = None
-    resume: bool = False
-    device: str = "auto"
-    precision: str = "auto"
 
 
 def fine_tune(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from .errors import SkcdfError
+from .image import Image, read_label_map
 from .labels import LabelSet
 
 Modality = Literal["CT", "MR"]
@@ -127,6 +128,33 @@ def make_dataset(
             "Restore them from their source, or remove their cases (labelled pool: skcdf pool withdraw POOL CASE).",
         )
     return Dataset(root, name, label_set, modality, ordered)
+
+
+def read_case_labels(case: Case, scan: Image, label_set: LabelSet) -> Image:
+    """The label map of a labelled case.
+
+    Args:
+        case: has a label map.
+        scan: the case's image.
+        label_set: of the data set.
+
+    Raises:
+        SkcdfError: it cannot be read, is not on the scan's grid, or holds a value that the label set lacks.
+    """
+    assert case.label is not None  # what labelled means
+    label_map = read_label_map(case.label)
+    if not label_map.geometry.same_grid(scan.geometry):
+        raise SkcdfError(
+            f"{case.label}: the label map does not lie on the grid of {case.image}.",
+            "Resample the label map to its scan, or withdraw the case.",
+        )
+    highest = int(label_map.array.max(initial=0))
+    if highest >= label_set.number_of_classes:
+        raise SkcdfError(
+            f"{case.label}: label {highest} is not in the label set {label_set.name}.",
+            "Map it to one of the set's values, or withdraw the case.",
+        )
+    return label_map
 
 
 def is_file(path: Path) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .cases import Case, Dataset
+from .cases import Case, Dataset, read_case_labels
 from .errors import SkcdfError
 from .image import read_image
 from .model_parts import Accuracy
@@ -23,7 +23,7 @@ from .models import ModelBundle
 from .progress import CancelToken, Progress, ProgressCallback, ignore_progress
 from .records import FieldError, plain_record, record_from_plain
 from .text_table import table
-from .validation_scores import CaseScorer, LeakGuard, LeftOut, model_label, read_reference
+from .validation_scores import CaseScorer, LeakGuard, LeftOut, model_label
 from .verdicts import (
     FEWEST_CASES,
     RULE,
@@ -209,7 +209,7 @@ def _measure(
             left_out.append(LeftOut(case.name, reason))
             progress(Progress("compare", len(models) * (index + 1), steps, case.name))
             continue
-        reference = read_reference(case, scan, dataset.label_set)
+        reference = read_case_labels(case, scan, dataset.label_set)
         dice = []
         for number, scorer in enumerate(scorers, start=1):
             if cancel is not None:

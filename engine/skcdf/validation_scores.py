@@ -21,7 +21,7 @@ from .case_record import CaseRecord
 from .cases import Case, Dataset
 from .errors import SkcdfError
 from .files import read_json, write_json
-from .image import Image, read_image, read_label_map
+from .image import Image, read_image
 from .image_hash import voxel_hash
 from .labels import LabelSet
 from .models import ModelBundle
@@ -209,28 +209,6 @@ def organ_dice(
         overlap = int(table[value, label.value])
         dice[label.name] = round(2 * overlap / total, 6) if total else None
     return dice
-
-
-def read_reference(case: Case, scan: Image, label_set: LabelSet) -> Image:
-    """The label map of a validation case.
-
-    Raises:
-        SkcdfError: it cannot be read, is not on the scan's grid, or holds a value that the label set lacks.
-    """
-    assert case.label is not None  # what a validation case is
-    labels = read_label_map(case.label)
-    if not labels.geometry.same_grid(scan.geometry):
-        raise SkcdfError(
-            f"{case.label}: the label map does not lie on the grid of {case.image}.",
-            "Resample the label map to its scan, or withdraw the case.",
-        )
-    highest = int(labels.array.max(initial=0))
-    if highest >= label_set.number_of_classes:
-        raise SkcdfError(
-            f"{case.label}: label {highest} is not in the label set {label_set.name}.",
-            "Map it to one of the set's values, or withdraw the case.",
-        )
-    return labels
 
 
 def _remembered(file: Path, key: Mapping[str, Any]) -> dict[str, float | None] | None:

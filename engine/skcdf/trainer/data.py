@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..cases import Case
+from ..cases import Case, read_case_labels
 from ..errors import SkcdfError
-from ..image import read_image, read_label_map
+from ..image import read_image
 from ..image_hash import voxel_hash
 from ..labels import LabelSet
 from ..preprocessing import PreprocessingPlan, Shape
@@ -87,18 +87,7 @@ def load_volume(case: Case, label_set: LabelSet, plan: PreprocessingPlan, seed: 
         return TrainingVolume(case.name, digest, image, None, annotated)
     if label_set.number_of_classes > 256:
         raise SkcdfError(f"Label set {label_set.name} has more than 255 labels.", "Train on fewer at a time.")
-    label_map = read_label_map(case.label)
-    if not label_map.geometry.same_grid(scan.geometry):
-        raise SkcdfError(
-            f"{case.label}: the label map does not lie on the grid of {case.image}.",
-            "Resample the label map to its scan, or withdraw the case.",
-        )
-    highest = int(label_map.array.max(initial=0))
-    if highest >= label_set.number_of_classes:
-        raise SkcdfError(
-            f"{case.label}: label {highest} is not in the label set {label_set.name}.",
-            "Map it to one of the set's values, or withdraw the case.",
-        )
+    label_map = read_case_labels(case, scan, label_set)
     for label in label_set.labels:
         annotated[label.value] = label.name in case.annotated
     labels = plan.resample_labels(label_map, placement).astype(np.uint8)
