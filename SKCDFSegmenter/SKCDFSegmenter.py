@@ -1,16 +1,18 @@
-"""Semi-supervised organ segmentation in 3D Slicer: the module, its panel and its logic.
+"""Semi-supervised organ segmentation in 3D Slicer: the module, its parameters, its panel's glue and its logic.
 
-The work is done by ``SKCDFSegmenterLib`` (scene) and ``skcdf`` (child process), imported at first use.
+The work is done by ``SKCDFSegmenterLib`` (scene), its ``Panels`` (widgets) and ``skcdf`` (child processes), imported
+at first use.
 """
 
 import sys
+from typing import Annotated
 
 import slicer
 import vtk
-from slicer import vtkMRMLScalarVolumeNode
+from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.parameterNodeWrapper import parameterNodeWrapper
+from slicer.parameterNodeWrapper import Choice, Default, WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
@@ -32,13 +34,22 @@ class SKCDFSegmenter(ScriptedLoadableModule):
         self.parent.dependencies = []
         self.parent.contributors = ["SKCDFSegmenter contributors"]
         self.parent.helpText = _(
-            "Segments the organs of a CT or MR volume on this computer; nothing is uploaded. "
+            "Segment the organs of a CT or MR volume with one click, correct them in the Segment Editor, and teach "
+            "the model with what you corrected. Everything is computed on this computer; nothing is uploaded. "
             "Research use, not for diagnosis."
         )
         self.parent.acknowledgementText = _(
             "The methods are SKCDF (semantic knowledge complementarity based decoupled framework, CVPR 2025) "
             "and SCDL (arXiv 2603.05202)."
         )
+        slicer.app.connect("startupCompleted()", registerSampleData)
+
+
+def registerSampleData():
+    """Adds the phantom to the module Sample Data; it is made on this computer when the user asks for it."""
+    from SKCDFSegmenterLib.SampleScans import registerPhantoms
+
+    registerPhantoms()
 
 
 @parameterNodeWrapper
@@ -46,49 +57,75 @@ class SKCDFSegmenterParameterNode:
     """What the panel shows and a saved scene keeps.
 
     inputVolume - the scan to segment.
+    outputSegmentation - the segmentation that is corrected, taught and, if the user wants so, segmented again.
+    region - where to segment; none: everywhere.
+    projectFolder - pool, models and runs.
+    modelReference - the model to segment with; empty: the one in use.
+    allOrgans, organs - which organs of the model are wanted.
+    device - where to compute.
+    ownOverlap, overlap - how much windows overlap, where not as the model says.
+    memoryLimitGiB - for sums of scores; 0: the engine's own limit.
+    keepWarmMinutes - how long the model stays in memory after use.
+    pythonPath - the Python that runs the engine; empty: Slicer's.
+    startFrom, method, preset, timeBudgetMinutes - of a training; method empty: what the pool suggests.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
+    outputSegmentation: vtkMRMLSegmentationNode
+    region: vtkMRMLMarkupsROINode
+    projectFolder: str
+    modelReference: str
+    allOrgans: bool = True
+    organs: list[str]
+    device: Annotated[str, Choice(["auto", "cpu", "cuda", "mps"]), Default("auto")]
+    ownOverlap: bool = False
+    overlap: Annotated[float, WithinRange(0.0, 0.9), Default(0.5)]
+    memoryLimitGiB: Annotated[float, WithinRange(0.0, 64.0), Default(0.0)]
+    keepWarmMinutes: Annotated[int, WithinRange(1, 240), Default(10)]
+    pythonPath: str
+    startFrom: str
+    method: Annotated[str, Choice(["", "supervised", "skcdf"]), Default("")]
+    preset: Annotated[str, Choice(["quick", "standard", "published"]), Default("standard")]
+    timeBudgetMinutes: Annotated[int, WithinRange(0, 10080), Default(30)]
 
 
 class SKCDFSegmenterWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel: choose a volume, segment it, read what was found."""
+    """Glue between Slicer and the panel."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic = None
+        self.panel = None
         self._parameterNode = None
-        self._parameterNodeGuiTag = None
 
     def setup(self):
         """Called when the user opens the module for the first time."""
-        ScriptedLoadableModuleWidget.setup(self)
-        uiWidget = slicer.util.loadUI(self.resourcePath("UI/SKCDFSegmenter.ui"))
-        self.layout.addWidget(uiWidget)
-        self.ui = slicer.util.childWidgetVariables(uiWidget)
-        uiWidget.setMRMLScene(slicer.mrmlScene)
-        self.logic = SKCDFSegmenterLogic()
+        from SKCDFSegmenterLib.Panels.MainPanel import MainPanel
 
+        ScriptedLoadableModuleWidget.setup(self)
+        self.logic = SKCDFSegmenterLogic()
+        self.panel = MainPanel(self.resourcePath("UI"), self.logic.workspace)
+        self.layout.addWidget(self.panel.widget)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.ui.segmentButton.connect("clicked(bool)", self.onSegmentButton)
-        self.ui.cancelButton.connect("clicked(bool)", self.onCancelButton)
-        self._showRunning(False)
         self.initializeParameterNode()
 
     def cleanup(self):
         """Called when the application closes and before the module is reloaded."""
-        self.logic.cancel()
         self.setParameterNode(None)
         self.removeObservers()
+        if self.panel is not None:  # setup may have failed
+            self.panel.cleanup()
 
     def enter(self):
         """Called each time the user opens this module."""
         self.initializeParameterNode()
+        self.panel.enter()
 
     def exit(self):
         """Called each time the user opens a different module."""
+        self.panel.exit()
         self.setParameterNode(None)
 
     def onReload(self):
@@ -100,159 +137,97 @@ class SKCDFSegmenterWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneStartClose(self, caller, event):
         """Called just before the scene is closed."""
-        self.logic.cancel()
+        self.panel.sceneClosing()
         self.setParameterNode(None)
 
     def onSceneEndClose(self, caller, event):
         """Called just after the scene is closed."""
-        self.ui.resultLabel.text = ""
         if self.parent.isEntered:
             self.initializeParameterNode()
 
     def initializeParameterNode(self):
-        """Shows the scene's parameters, with the first volume chosen where none is."""
+        """Shows the scene's parameters."""
         self.setParameterNode(self.logic.getParameterNode())
-        if self._parameterNode.inputVolume is None:
-            for volume in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-                if (
-                    volume.GetClassName() == "vtkMRMLScalarVolumeNode"
-                ):  # not a label map, which derives from it
-                    self._parameterNode.inputVolume = volume
-                    break
 
     def setParameterNode(self, parameterNode):
         """Binds the panel to a parameter node, or to none."""
         if self._parameterNode is not None:
-            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._checkCanSegment)
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged)
         self._parameterNode = parameterNode
-        if self._parameterNode is not None:
-            self._parameterNodeGuiTag = self._parameterNode.connectGui(self.ui)
-            self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._checkCanSegment)
-        self._checkCanSegment()
+        if parameterNode is not None:
+            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged)
+        if self.panel is not None:
+            self.panel.setParameterNode(parameterNode)
 
-    def _checkCanSegment(self, caller=None, event=None):
-        hasVolume = self._parameterNode is not None and self._parameterNode.inputVolume is not None
-        self.ui.segmentButton.enabled = hasVolume and not self.logic.running
-
-    def onSegmentButton(self, checked=False):
-        """Starts the segmentation of the chosen volume."""
-        from skcdf.errors import SkcdfError
-        from SKCDFSegmenterLib.Requirements import ensureRequirements
-
-        self.ui.resultLabel.text = ""
-        try:
-            ensureRequirements(self.resourcePath("requirements.txt"))
-            self.logic.start(self._parameterNode.inputVolume, self._showProgress, self._showOutcome)
-        except SkcdfError as error:
-            self._showError(error)
-        self._showRunning(self.logic.running)
-
-    def onCancelButton(self, checked=False):
-        """Ends the segmentation; the scene stays as it was."""
-        self.logic.cancel()
-
-    def _showRunning(self, running):
-        self.ui.progressBar.visible = running
-        self.ui.progressLabel.visible = running
-        self.ui.progressLabel.text = _("Starting…") if running else ""
-        self.ui.cancelButton.enabled = running
-        self._checkCanSegment()
-
-    def _showProgress(self, line):
-        self.ui.progressLabel.text = line
-
-    def _showOutcome(self, outcome):
-        self._showRunning(False)
-        if outcome.error is not None:
-            self._showError(outcome.error)
-        elif outcome.cancelled:
-            self.ui.resultLabel.text = _("Cancelled; the scene is unchanged.")
-        else:
-            self.ui.resultLabel.text = "\n".join([self._sentence(outcome.imported), *outcome.warnings])
-
-    def _sentence(self, imported):
-        found = ", ".join(label.title for label in imported.found)
-        notFound = ", ".join(label.title for label in imported.notFound)
-        sentence = _("New segmentation: {name}.").format(name=imported.segmentationNode.GetName())
-        sentence += "\n" + (_("Found: {organs}.").format(organs=found) if found else _("No organ was found."))
-        if notFound:
-            sentence += "\n" + _("Not found, no segment: {organs}.").format(organs=notFound)
-        return sentence + "\n" + imported.segmentationNode.GetDescription()
-
-    def _showError(self, error):
-        self.ui.resultLabel.text = error.message
-        slicer.util.errorDisplay(f"{error.message}\n\n{error.hint}")
+    def _onParametersChanged(self, caller=None, event=None):
+        self.panel.parametersChanged()
 
 
 class SKCDFSegmenterLogic(ScriptedLoadableModuleLogic):
-    """Segments volumes of the scene; works without the panel."""
+    """Segments, adds to the pool, trains and promotes; without the panel, too (docs/scripting.md)."""
 
     def __init__(self):
         ScriptedLoadableModuleLogic.__init__(self)
-        self._segmenter = None
+        self._workspace = None
 
     def getParameterNode(self):
         """The scene's parameters of this module."""
         return SKCDFSegmenterParameterNode(super().getParameterNode())
 
     @property
-    def running(self):
-        """Whether a segmentation is under way."""
-        return self._segmenter is not None and self._segmenter.running
+    def workspace(self):
+        """The open project and the child processes."""
+        if self._workspace is None:
+            from SKCDFSegmenterLib.Panels.QtChildProcess import QtChildProcess
+            from SKCDFSegmenterLib.Workspace import Workspace
 
-    def start(self, inputVolume, onProgress, onFinished):
-        """Starts a segmentation and returns at once; see ``VolumeSegmenter.start``."""
-        self._requireSegmenter().start(inputVolume, onProgress, onFinished)
+            self._workspace = Workspace(QtChildProcess, slicer.app.slicerHome, slicer.app.temporaryPath)
+        return self._workspace
 
-    def process(self, inputVolume):
-        """Segments a volume, waits, and returns the new segmentation node; raises SkcdfError."""
-        return self._requireSegmenter().segment(inputVolume).segmentationNode
+    def process(self, volumeNode, segmentationNode=None, model="", organs=(), region=None, device="auto"):
+        """Segments a volume, waits, and returns the segmentation node.
 
-    def cancel(self):
-        """Ends the segmentation, if one is under way."""
-        if self._segmenter is not None:
-            self._segmenter.cancel()
+        :param volumeNode: the scan.
+        :param segmentationNode: is segmented again: what was edited or completed in it stays; none: a new node.
+        :param model: reference, as in the panel's list; empty: the project's model in use, else the shipped one.
+        :param organs: names; empty: all of the model.
+        :param region: ROI node; none: everywhere.
+        :param device: ``auto``, ``cpu``, ``cuda``, ``mps``.
+        :raises skcdf.errors.SkcdfError: it cannot be done; the scene is as it was.
+        """
+        return self.workspace.segment(volumeNode, segmentationNode, model, organs, region, device)
 
-    def _requireSegmenter(self):
-        if self._segmenter is None:
-            from skcdf.inside_slicer import python_slicer_path
-            from SKCDFSegmenterLib.EngineProcess import EngineProcess
-            from SKCDFSegmenterLib.QtChildProcess import QtChildProcess
-            from SKCDFSegmenterLib.VolumeSegmenter import VolumeSegmenter
+    def addCase(self, volumeNode, segmentationNode, checkedOrgans, subject):
+        """Adds a corrected case to the open project's pool, waits, and returns what was stored.
 
-            engine = EngineProcess(python_slicer_path(slicer.app.slicerHome), QtChildProcess())
-            self._segmenter = VolumeSegmenter(engine, slicer.app.temporaryPath)
-        return self._segmenter
+        :param checkedOrgans: names of the organs that a person has looked at.
+        :param subject: whose scan it is; only its salted hash is stored.
+        :raises skcdf.errors.SkcdfError: it cannot be done; the pool is as it was.
+        """
+        return self.workspace.addCase(volumeNode, segmentationNode, checkedOrgans, subject)
+
+    def fineTune(self, settings=None):
+        """Trains on the open project's pool, waits, and returns the candidate; see ``Teaching.TrainingSettings``.
+
+        :raises skcdf.errors.SkcdfError: it did not work; the model in use is as it was.
+        """
+        return self.workspace.fineTune(settings)
+
+    def promote(self):
+        """The last training's model becomes the one in use.
+
+        :raises skcdf.errors.SkcdfError: there is none.
+        """
+        self.workspace.teaching.useCandidate()
 
 
 class SKCDFSegmenterTest(ScriptedLoadableModuleTest):
-    """Self-test inside the application: no torch, no network."""
+    """Self-test inside the application, without network; what needs torch is skipped where it is missing."""
 
     def setUp(self):
         slicer.mrmlScene.Clear()
 
     def runTest(self):
-        self.setUp()
-        self.test_labelMapGoesToSegmentsAndBack()
+        from SKCDFSegmenterLib.SelfTest import runSelfTest
 
-    def test_labelMapGoesToSegmentsAndBack(self):
-        """A label map becomes named segments and comes back unchanged, on an oblique grid."""
-        import numpy as np
-
-        from skcdf.image import Image
-        from skcdf.labels import LabelSet
-        from SKCDFSegmenterLib.LabelMapExport import labelMapFromSegmentation
-        from SKCDFSegmenterLib.LabelMapImport import segmentationFromLabelMap
-        from SKCDFSegmenterLib.VolumeImage import geometryOfVolume
-
-        ijkToRAS = np.array([[-0.8, -0.6, 0, 9], [-0.6, 0.8, 0, -5], [0, 0, 2.5, 3], [0, 0, 0, 1]])
-        volume = slicer.util.addVolumeFromArray(np.zeros((6, 8, 10), np.int16), ijkToRAS=ijkToRAS)
-        labels = np.zeros((6, 8, 10), np.uint8)
-        labels[1:3, 2:5, 3:7], labels[4, 1:4, 1:9] = 1, 4
-        labelSet = LabelSet.load("phantom13")
-        imported = segmentationFromLabelMap(Image(labels, geometryOfVolume(volume)), labelSet, volume, "Test")
-        exported = labelMapFromSegmentation(imported.segmentationNode, labelSet, volume)
-        assert exported.annotated == (labelSet.names[0], labelSet.names[3])
-        np.testing.assert_array_equal(exported.image.array, labels)
-        self.delayDisplay("Test passed")
+        runSelfTest(self)

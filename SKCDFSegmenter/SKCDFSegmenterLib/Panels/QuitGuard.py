@@ -1,0 +1,64 @@
+"""Quitting Slicer during a training: it asks, and a checkpoint is written before the application goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+import slicer
+
+from ..Texts import _
+from ..Workspace import Workspace
+from .Dialogs import Dialogs
+
+
+class QuitGuard:
+    """Watches the main window for its end.
+
+    Args:
+        workspace: whose training is at stake.
+        dialogs: asks.
+    """
+
+    def __init__(self, workspace: Workspace, dialogs: Dialogs) -> None:
+        self._workspace, self._dialogs = workspace, dialogs
+        self._window = slicer.util.mainWindow()
+        self._filter = _CloseFilter(self.mayClose)
+        if self._window is not None:
+            self._window.installEventFilter(self._filter)
+        # Other ways out, such as slicer.util.exit, do not close the window.
+        slicer.app.connect("aboutToQuit()", self._workspace.shutdown)
+
+    def mayClose(self) -> bool:
+        """Whether the application may go; asks while a training runs."""
+        if not self._workspace.teaching.running:
+            return True
+        quitNow, stay = _("Stop training and quit"), _("Stay")
+        text = _(
+            "A training is running. It can be stopped now: a checkpoint is kept, and Resume goes on with it next time."
+        )
+        if self._dialogs.ask(_("Quit Slicer"), text, (quitNow, stay)) != quitNow:
+            return False
+        self._workspace.training.shutdown()
+        return True
+
+    def cleanup(self) -> None:
+        """Lets go of window and application."""
+        if self._window is not None:
+            self._window.removeEventFilter(self._filter)
+        slicer.app.disconnect("aboutToQuit()", self._workspace.shutdown)
+
+
+class _CloseFilter(qt.QObject):
+    """Asks before a window closes."""
+
+    def __init__(self, mayClose: Any) -> None:
+        qt.QObject.__init__(self)
+        self._mayClose = mayClose
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        """Called by Qt for every event of the window; true swallows it."""
+        if event.type() == qt.QEvent.Close and not self._mayClose():
+            event.ignore()
+            return True
+        return False

@@ -1,0 +1,200 @@
+"""Fine-tuning from the project's pool: start, stop, resume, and whether the new model replaces the old one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from skcdf.comparison import Comparison
+from skcdf.errors import SkcdfError
+from skcdf.project import Project
+
+from .EngineWorker import EngineWorker
+from .Signal import Signal
+from .Texts import _
+from .TrainingProcess import TrainingOutcome, TrainingProcess
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What the user chooses of a training.
+
+    Attributes:
+        startFrom: a model's reference; empty: from none.
+        method: ``supervised``, ``skcdf``; empty: skcdf where there are unlabelled scans.
+        preset: ``quick``, ``standard``, ``published``.
+        timeBudgetMinutes: everything ends within this time; 0: no limit.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps``.
+    """
+
+    startFrom: str = ""
+    method: str = ""
+    preset: str = "standard"
+    timeBudgetMinutes: int = 30
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A new model, and how it compares with the one in use.
+
+    Attributes:
+        line, version: its place in the store.
+        comparison: organ by organ on the validation cases; ``None`` where nothing was compared.
+        report: the training's report; ``None`` where there is none.
+    """
+
+    line: str
+    version: str
+    comparison: Comparison | None
+    report: Path | None
+
+
+class Teaching:
+    """One training at a time, in a child process of its own.
+
+    Args:
+        training: the child.
+        worker: is asked to let go of GPU memory before a training starts.
+        project: gives the project that is open, or ``None``.
+    """
+
+    def __init__(
+        self, training: TrainingProcess, worker: EngineWorker, project: Callable[[], Project | None]
+    ) -> None:
+        self._training, self._worker, self._project = training, worker, project
+        self.runFolder: Path | None = None
+        self.candidate: Candidate | None = None
+        """Of the last training that succeeded, until the user has decided."""
+        self.ended, self.modelsChanged = Signal(), Signal()
+        training.ended.connect(self._onEnded)
+
+    @property
+    def running(self) -> bool:
+        """Whether a training is under way."""
+        return self._training.running
+
+    @property
+    def process(self) -> TrainingProcess:
+        """The child: its signals tell how it goes."""
+        return self._training
+
+    def arguments(self, settings: TrainingSettings, runFolder: Path) -> list[str]:
+        """The training as arguments of ``skcdf``, as a user could give them in a terminal."""
+        project = self._requireProject()
+        arguments = ["finetune", str(project.pool_folder), str(runFolder)]
+        arguments += ["--store", str(project.store_folder), "--name", project.line()]
+        arguments += ["--preset", settings.preset, "--device", settings.device]
+        if settings.startFrom:
+            arguments += ["--model", settings.startFrom]
+        if settings.method:
+            arguments += ["--method", settings.method]
+        if settings.timeBudgetMinutes:
+            arguments += ["--time-budget", f"{settings.timeBudgetMinutes}m"]
+        return arguments
+
+    def start(self, settings: TrainingSettings) -> None:
+        """Starts a training and returns at once.
+
+        Raises:
+            SkcdfError: no project is open, nothing to train on, or a training runs already.
+        """
+        project = self._requireProject()
+        counts = project.counts()
+        if counts.labelled + counts.partly == 0:
+            raise SkcdfError(
+                _("The pool has no labelled case to train on."),
+                _("Correct a segmentation and add it to the pool, or import annotated cases."),
+            )
+        self._begin(project.new_run(), lambda folder: self.arguments(settings, folder))
+
+    def resume(self) -> None:
+        """Goes on with the newest run that was stopped before its end.
+
+        Raises:
+            SkcdfError: there is none, or a training runs already.
+        """
+        project = self._requireProject()
+        run = project.unfinished_run()
+        if run is None:
+            raise SkcdfError(_("There is no stopped training to go on with."), _("Press Train."))
+        self._begin(
+            run.folder, lambda folder: ["finetune", str(project.pool_folder), str(folder), "--resume"]
+        )
+
+    def stop(self) -> None:
+        """Asks the training to write a checkpoint and end; within 15 s it has."""
+        self._training.stop()
+
+    def useCandidate(self) -> None:
+        """The new model becomes the one in use.
+
+        Raises:
+            SkcdfError: there is none, or the store cannot be written.
+        """
+        candidate = self._requireCandidate()
+        self._requireProject().store().promote(candidate.line, candidate.version)
+        self.candidate = None
+        self.modelsChanged.emit()
+
+    def keepOld(self) -> None:
+        """The model in use stays; the new one remains a candidate in the list of versions."""
+        self._requireCandidate()
+        self.candidate = None
+        self.modelsChanged.emit()
+
+    def rollBack(self) -> None:
+        """The model that was in use before comes back.
+
+        Raises:
+            SkcdfError: there is none.
+        """
+        project = self._requireProject()
+        project.store().roll_back(project.line())
+        self.modelsChanged.emit()
+
+    def promote(self, reference: str) -> None:
+        """Puts any version into use, ``line@v3``.
+
+        Raises:
+            SkcdfError: there is no such version.
+        """
+        line, version = reference.split("@")
+        self._requireProject().store().promote(line, version)
+        self.modelsChanged.emit()
+
+    def _begin(self, runFolder: Path, arguments: Callable[[Path], list[str]]) -> None:
+        if self.running:
+            raise SkcdfError(_("A training is running already."), _("Wait for its end, or stop it."))
+        if self._worker.hello is not None:  # it holds the model, maybe on the GPU that the training needs
+            self._worker.request("release", {})
+        self.runFolder, self.candidate = runFolder, None
+        self._training.start(arguments(runFolder))
+
+    def _onEnded(self, outcome: TrainingOutcome) -> None:
+        result: dict[str, Any] | None = outcome.result
+        if result is not None and result.get("version"):
+            comparison = result.get("comparison")
+            self.candidate = Candidate(
+                result["name"],
+                result["version"],
+                Comparison.from_json(comparison) if comparison else None,
+                Path(result["report"]) if result.get("report") else None,
+            )
+            self.modelsChanged.emit()
+        self.ended.emit(outcome)
+
+    def _requireProject(self) -> Project:
+        project = self._project()
+        if project is None:
+            raise SkcdfError(
+                _("No project folder is open."), _("Open or create one at the top of the panel.")
+            )
+        return project
+
+    def _requireCandidate(self) -> Candidate:
+        if self.candidate is None:
+            raise SkcdfError(_("There is no new model to decide on."), _("Train one first."))
+        return self.candidate

@@ -1,0 +1,176 @@
+"""What the panel and scripts share: the open project, the child processes, and the work that uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from skcdf.errors import SkcdfError
+from skcdf.inside_slicer import python_slicer_path
+from skcdf.labels import LabelSet
+from skcdf.project import Project
+
+from .ChildProcess import ChildProcess
+from .EngineWorker import EngineWorker
+from .Installation import Installation
+from .ModelCatalogue import ModelChoice, findChoice, modelChoices
+from .PoolWork import PoolWork
+from .SegmentationQueue import SegmentationQueue
+from .Signal import Signal
+from .Teaching import Candidate, Teaching, TrainingSettings
+from .TrainingProcess import TrainingProcess
+from .VolumeSegmenter import SegmentationSettings, VolumeSegmenter
+
+ENGINE_MAIN = Path(__file__).resolve().parent / "EngineMain.py"
+
+
+@dataclass(frozen=True)
+class WorkspaceOptions:
+    """What the section *Advanced* decides for all children.
+
+    Attributes:
+        pythonPath: the Python that runs the engine; empty: PythonSlicer.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps``.
+        keepWarmMinutes: how long the worker keeps the model in memory.
+    """
+
+    pythonPath: str = ""
+    device: str = "auto"
+    keepWarmMinutes: int = 10
+
+
+class Workspace:
+    """Puts the parts together; has no widget and needs no event loop.
+
+    Args:
+        makeChild: makes a process that can be started.
+        slicerHome: the application's folder, in which PythonSlicer lies.
+        temporaryFolder: for volumes on their way to a child and back.
+    """
+
+    def __init__(
+        self, makeChild: Callable[[], ChildProcess], slicerHome: Path | str, temporaryFolder: Path | str
+    ) -> None:
+        self._slicerHome = slicerHome
+        self.options = WorkspaceOptions()
+        self.project: Project | None = None
+        self.projectChanged, self.poolChanged, self.modelsChanged = Signal(), Signal(), Signal()
+        self.worker = EngineWorker(self._workerCommand, makeChild)
+        self.training = TrainingProcess(lambda: self.command([]), makeChild)
+        self.installation = Installation(lambda: self.command(["doctor", "--json"]), makeChild)
+        self.segmenter = VolumeSegmenter(self.worker, temporaryFolder)
+        self.queue = SegmentationQueue(self.segmenter)
+        self.pool = PoolWork(self.worker, lambda: self.project, temporaryFolder)
+        self.teaching = Teaching(self.training, self.worker, lambda: self.project)
+        self.pool.changed.connect(self.poolChanged.emit)
+        self.teaching.modelsChanged.connect(self.modelsChanged.emit)
+
+    def command(self, arguments: list[str]) -> list[str]:
+        """Program and arguments of a child that runs ``skcdf`` with ``arguments``.
+
+        Raises:
+            SkcdfError: there is no PythonSlicer.
+        """
+        python = self.options.pythonPath or str(python_slicer_path(self._slicerHome))
+        # Unbuffered, or progress would come in lumps; UTF-8, whatever Windows has set.
+        return [python, "-u", "-X", "utf8", str(ENGINE_MAIN), *arguments]
+
+    def setOptions(self, options: WorkspaceOptions) -> None:
+        """Takes other options; a warm worker that was started with the old ones ends when it is idle."""
+        if options != self.options:
+            self.options = replace(options)
+            self.worker.restartWhenIdle()
+
+    def openProject(self, folder: Path | str) -> None:
+        """Opens a project folder.
+
+        Raises:
+            SkcdfError: it is none; the project that was open stays open.
+        """
+        self._setProject(Project.open(folder))
+
+    def createProject(
+        self, folder: Path | str, labelSet: LabelSet, modality: str, name: str = "", synthetic: bool = False
+    ) -> None:
+        """Makes a project folder and opens it.
+
+        Raises:
+            SkcdfError: it cannot be made; the project that was open stays open.
+        """
+        self._setProject(Project.create(folder, labelSet, modality, name, synthetic))
+
+    def closeProject(self) -> None:
+        """Closes the project; its files stay."""
+        self._setProject(None)
+
+    def models(self) -> tuple[ModelChoice, ...]:
+        """The models to choose from, best first."""
+        return modelChoices(self.project)
+
+    def segment(
+        self,
+        volumeNode: slicer.vtkMRMLScalarVolumeNode,
+        segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
+        model: str = "",
+        organs: Iterable[str] = (),
+        region: slicer.vtkMRMLMarkupsROINode | None = None,
+        device: str = "auto",
+    ) -> slicer.vtkMRMLSegmentationNode:
+        """Segments a volume and waits; see ``SKCDFSegmenterLogic.process``."""
+        choice = findChoice(self.models(), model)
+        if choice is None or (model and choice.reference != model):
+            raise SkcdfError(f"There is no model called {model}.", "Take one of the panel's list.")
+        settings = SegmentationSettings(choice.reference, choice.store, tuple(organs), device)
+        outcome = self.segmenter.segment(
+            volumeNode, settings, region=region, segmentationNode=segmentationNode
+        )
+        return outcome.segmentationNode
+
+    def addCase(
+        self,
+        volumeNode: slicer.vtkMRMLScalarVolumeNode,
+        segmentationNode: slicer.vtkMRMLSegmentationNode,
+        checkedOrgans: Iterable[str],
+        subject: str,
+    ) -> dict[str, Any]:
+        """Adds a case and waits; see ``SKCDFSegmenterLogic.addCase``."""
+        request = self.pool.addCase(
+            volumeNode, segmentationNode, checkedOrgans, subject, lambda _answer: None
+        )
+        return self.worker.wait(request).required
+
+    def fineTune(self, settings: TrainingSettings | None = None) -> Candidate:
+        """Trains and waits; see ``SKCDFSegmenterLogic.fineTune``."""
+        self.teaching.start(settings or TrainingSettings())
+        outcome = self.training.wait()
+        if self.teaching.candidate is None:
+            raise outcome.error or SkcdfError("The training was stopped.", "Resume it.")
+        return self.teaching.candidate
+
+    def tick(self) -> None:
+        """To be called five times a second while something runs: what does not obey is ended."""
+        self.worker.tick()
+        self.training.tick()
+        self.installation.tick()
+
+    def shutdown(self) -> None:
+        """Ends all children; a training writes a checkpoint first."""
+        self.segmenter.cancel()
+        self.training.shutdown()
+        self.worker.shutdown()
+        self.installation.shutdown()
+
+    def _workerCommand(self) -> list[str]:
+        options = self.options
+        arguments = ["worker", "--device", options.device, "--idle-minutes", str(options.keepWarmMinutes)]
+        return self.command(arguments)
+
+    def _setProject(self, project: Project | None) -> None:
+        self.project = project
+        self.projectChanged.emit()
+        self.poolChanged.emit()
+        self.modelsChanged.emit()
