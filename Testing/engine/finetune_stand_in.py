@@ -22,10 +22,17 @@ from .errors import Cancelled, SkcdfError  # type: ignore[import-not-found]
 from .files import atomic_write  # type: ignore[import-not-found]
 from .fine_tune_request import FineTuneRequest  # type: ignore[import-not-found]
 from .progress import Progress  # type: ignore[import-not-found]
+from .training_figures import ClassBalance, CurvePoint  # type: ignore[import-not-found]
 
 
 def fine_tune(
-    request: FineTuneRequest, *, progress: Callable, cancel: Any, say: Callable, alone: bool
+    request: FineTuneRequest,
+    *,
+    progress: Callable,
+    cancel: Any,
+    say: Callable,
+    alone: bool,
+    observe: Callable,
 ) -> Any:
     say(f"request: {json.dumps(vars(request), default=str)}")
     if request.name == "mend":
@@ -45,6 +52,9 @@ def fine_tune(
     warnings.warn("a library is worried", stacklevel=1)
     logging.getLogger("library").warning("and logs it")
     print("a library prints")
+    observe(ClassBalance(("liver",), (120.0,), (2.5,)))
+    observe(CurvePoint(20, 0.5, {"supervised": 0.5}))
+    observe(CurvePoint(20, dice=0.75, organs={"liver": 0.75, "spleen": float("nan")}))
     say("two lines,\nnaïve ones: Größe 3 µm")
     return _train(request.run_folder, progress, cancel, 3)
 

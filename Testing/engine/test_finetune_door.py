@@ -196,7 +196,7 @@ class TestParents:
         assert done.returncode == 0
         assert events[0].items() >= {"event": "hello", "pid": child.pid, "protocol": 1}.items()
         kinds = [each["event"] for each in events]
-        assert set(kinds) == {"hello", "log", "progress", "result"}
+        assert set(kinds) == {"hello", "log", "balance", "curve", "progress", "result"}
         assert kinds[-1] == "result"
         assert {"event": "log", "message": "two lines,\nnaïve ones: Größe 3 µm"} in events
         assert events[-1] | {"seconds": 0} == {
@@ -209,6 +209,16 @@ class TestParents:
             "seconds": 0,
         }
         assert "a library prints" in done.stderr
+
+    def test_curves_and_class_balance_are_events(self, start):
+        events = self.events(finished(start("--progress", "json")).stdout)
+        balance, *curve = (each for each in events if each["event"] in ("balance", "curve"))
+        assert balance == {"event": "balance", "names": ["liver"], "voxels": [120.0], "weights": [2.5]}
+        assert [(each["iteration"], each["loss"], each["dice"]) for each in curve] == [
+            (20, 0.5, None),
+            (20, None, 0.75),
+        ]
+        assert curve[1]["organs"] == {"liver": 0.75, "spleen": None}
 
     def test_errors_are_events_too(self, start):
         for name, message in (("mend", "pool: there is no"), ("unexpected", "unexpected IndexError")):

@@ -27,6 +27,7 @@ LAYERS = (
             "records",
             "progress",
             "events",
+            "training_figures",
             "stop_sources",
             "run_log",
             "inside_slicer",

@@ -119,7 +119,7 @@ def knowing_network() -> VNet:
 
 def tuned(pool: Path, run: Path, start: str = "", **more) -> FineTuneOutcome:
     said: list[str] = more.pop("said", [])
-    callbacks = {name: more.pop(name) for name in ("progress", "cancel") if name in more}
+    callbacks = {name: more.pop(name) for name in ("progress", "cancel", "observe") if name in more}
     request = FineTuneRequest(pool, run, start, device="cpu", precision="fp32", **more)
     return fine_tune(request, say=said.append, **callbacks)
 

@@ -6,6 +6,7 @@ Needs no torch. One event is one line of UTF-8 JSON with the key ``event``.
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import threading
@@ -88,3 +89,14 @@ class ProgressEvents:
             eta_s=round((now - self._begin) / done * left, 1) if done else None,
             note=report.note,
         )
+
+
+def without_nan(content: Any) -> Any:
+    """``content`` with null for numbers that JSON lacks."""
+    return json.loads(
+        json.dumps(content), parse_constant=lambda _: None, parse_float=lambda text: _finite(float(text))
+    )
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None

@@ -56,6 +56,7 @@ from .trainer.checkpoint import FILE_NAME, TrainingState, read_state
 from .trainer.export import Lineage
 from .trainer.rehearsal import rehearse
 from .trainer.transfer import Transfer, start_of
+from .training_figures import Observer, ignore_figures
 from .training_report import Validation, validate_model, write_training_report
 from .training_run import MODEL_FOLDER, SETTINGS_FILE, Volumes, data_of, export_run, load_volumes
 
@@ -72,6 +73,7 @@ def fine_tune(
     cancel: CancelToken | None = None,
     say: Callable[[str], None] = lambda sentence: None,
     alone: bool = False,
+    observe: Observer = ignore_figures,
 ) -> FineTuneOutcome:
     """Fine-tunes a model, compares it with its parent, and adds it to the store as a candidate.
 
@@ -80,6 +82,7 @@ def fine_tune(
         progress: called after every case, step and validation.
         cancel: obeyed within one step, window or case.
         say: takes what a person should read, a sentence or a table at a time.
+        observe: gets the curves' points and the class balance while it trains.
         alone: the caller sees to it that no other program works in the run's folder (`alone_in`).
 
     Raises:
@@ -92,7 +95,7 @@ def fine_tune(
     with (
         nullcontext() if alone else alone_in(request.run_folder)
     ):  # before anything is read, until all is done
-        return _FineTuning(request, progress, cancel or CancelToken(), say).run()
+        return _FineTuning(request, progress, cancel or CancelToken(), say, observe).run()
 
 
 @dataclass
@@ -103,6 +106,7 @@ class _FineTuning:
     progress: ProgressCallback
     cancel: CancelToken
     say: Callable[[str], None]
+    observe: Observer
 
     def __post_init__(self) -> None:
         self._begin = time.monotonic()
@@ -313,6 +317,7 @@ class _FineTuning:
             volumes.get("validation", []),
             transfer,
             math.inf if limit is None else limit,
+            self.observe,
         )
 
     # after the training, by the first process alone

@@ -7,12 +7,14 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
-from ..events import EventStream, ProgressEvents
+from ..events import EventStream, ProgressEvents, without_nan
 from ..launch import launched
 from ..progress import Progress
 from ..run_log import RunLog
+from ..training_figures import CurvePoint, TrainingFigures
 from .console import ConsoleProgress
 
 LOGGED_PROGRESS_S = 60.0
@@ -54,6 +56,9 @@ class Announcer:
             self._write(f"{report.phase} {report.done}/{report.total}{note}")
             self._phase, self._logged = report.phase, now
         self._attempt(ERRORS, lambda: self._show_progress(report))
+
+    def figures(self, figures: TrainingFigures) -> None:
+        """Curves and class balance; for programs alone, since people have the report."""
 
     def error(self, message: str, hint: str) -> None:
         """What went wrong and what to do."""
@@ -141,6 +146,12 @@ class EventAnnouncer(Announcer):
         """The first event."""
         if self._first:
             self._attempt(OUTPUT, lambda: self._events.send("hello", **content))
+
+    def figures(self, figures: TrainingFigures) -> None:
+        """A ``curve`` or a ``balance`` event."""
+        kind = "curve" if isinstance(figures, CurvePoint) else "balance"
+        if self._first:
+            self._attempt(OUTPUT, lambda: self._events.send(kind, **without_nan(asdict(figures))))
 
     def _lose(self, number: int) -> None:
         for each in (OUTPUT, ERRORS):

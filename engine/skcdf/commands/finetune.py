@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import re
 import sys
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..errors import Cancelled, SkcdfError
-from ..events import take_standard_output
+from ..events import take_standard_output, without_nan
 from ..launch import launched
 from ..run_folder import CHECKPOINT_FILE, LOG_FILE, alone_in, require_begun
 from ..run_log import RunLog
@@ -209,7 +208,14 @@ def _fine_tune(options: argparse.Namespace, announcer: Announcer, cancel: Cancel
         device=options.device,
         precision=options.precision,
     )
-    outcome = fine_tune(request, progress=announcer.progress, cancel=cancel, say=announcer.say, alone=True)
+    outcome = fine_tune(
+        request,
+        progress=announcer.progress,
+        cancel=cancel,
+        say=announcer.say,
+        alone=True,
+        observe=announcer.figures,
+    )
     if launched().rank == 0:
         _announce(outcome, options.run_folder / REPORT_FILE, announcer)
 
@@ -229,7 +235,7 @@ def _announce(outcome: Any, report: Path, announcer: Announcer) -> None:
         model=str(outcome.model.folder),
         name=version.name if version else outcome.model.name,
         version=version.version if version else None,
-        comparison=_without_nan(comparison.to_json()) if comparison is not None else None,
+        comparison=without_nan(comparison.to_json()) if comparison is not None else None,
         report=str(report) if report.is_file() else None,
         seconds=round(outcome.seconds, 1),
     )
@@ -296,14 +302,3 @@ def _unexpected(options: argparse.Namespace, error: Exception) -> tuple[str, str
 def _write_traceback(announcer: Announcer, error: Exception) -> None:
     if announcer.log is not None:
         announcer.log.write_traceback(error)
-
-
-def _without_nan(content: Any) -> Any:
-    """``content`` with null for numbers that JSON lacks."""
-    return json.loads(
-        json.dumps(content), parse_constant=lambda _: None, parse_float=lambda text: _finite(float(text))
-    )
-
-
-def _finite(number: float) -> float | None:
-    return number if math.isfinite(number) else None

@@ -114,6 +114,10 @@ class Method(ABC):
     def inference_network(self) -> tuple[str, dict[str, Any]]:
         """Registry name and arguments of the network that a bundle needs for inference."""
 
+    def voxel_weights(self) -> tuple[float, ...]:
+        """How much one voxel of each class counts against one of background, by value; empty: nothing is balanced."""
+        return ()
+
     def inference_keys(self) -> tuple[str, ...] | Literal["all"]:
         """The tensors of `weights` which that network needs."""
         return "all"

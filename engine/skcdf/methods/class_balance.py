@@ -41,6 +41,17 @@ def first_four_counts(voxel_counts: np.ndarray, class_names: Sequence[str]) -> n
     return counts
 
 
+def weights_against_background(counts: np.ndarray, power: float) -> tuple[float, ...]:
+    """(n_0 / n_k)^power for every class; 1 for classes that do not occur.
+
+    Args:
+        counts: voxels of each class, background first.
+        power: 1 makes all classes count alike, 0 all voxels.
+    """
+    ratios = np.where(counts > 0, counts[0] / np.maximum(counts, 1e-12), 1.0)
+    return tuple(float(value) for value in ratios**power)
+
+
 def keep_probabilities(counts: np.ndarray) -> Tensor:
     """r_k = min_j n_j / n_k over the classes that occur; 1 for the others. Float64 ``(class,)``."""
     occurs = counts > 0

@@ -102,6 +102,11 @@ class Skcdf(Method):
             return keep_probabilities(annotated_counts(problem.voxel_counts))
         return keep_probabilities(first_four_counts(problem.voxel_counts, problem.class_names))
 
+    def voxel_weights(self) -> tuple[float, ...]:
+        """See `Method.voxel_weights`: how often the balanced heads see a voxel, r_k / r_0 (§4.2)."""
+        keep = self.keep_probabilities
+        return tuple(float(value) for value in keep / keep[0])
+
     def begin_step(self) -> None:
         """The three parameter copies (§2)."""
         self.network.complement_decoders(self.options.ema)

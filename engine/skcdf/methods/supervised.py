@@ -11,6 +11,7 @@ from torch import Tensor
 from ..losses import cross_entropy_and_dice
 from ..networks import build_network
 from .base import Batch, Method, Moment, Problem, require_share
+from .class_balance import annotated_counts, weights_against_background
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Supervised(Method):
 
     def __init__(self, problem: Problem, options: SupervisedOptions) -> None:
         self.options = options
+        self._voxel_counts = problem.voxel_counts
         self._arguments: dict[str, Any] = {
             "channels": problem.channels,
             "classes": problem.classes,
@@ -51,6 +53,12 @@ class Supervised(Method):
         yield {
             "supervised": cross_entropy_and_dice(logits, batch.labels, batch.annotated, self.options.gamma)
         }
+
+    def voxel_weights(self) -> tuple[float, ...]:
+        """See `Method.voxel_weights`: those of the cross-entropy, n_k^(γ−1), in a patch like the mean case."""
+        if not len(self._voxel_counts):
+            return ()
+        return weights_against_background(annotated_counts(self._voxel_counts), 1 - self.options.gamma)
 
     def inference_network(self) -> tuple[str, dict[str, Any]]:
         """See `Method.inference_network`."""

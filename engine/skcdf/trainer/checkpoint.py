@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -43,6 +44,14 @@ class TrainingState:
     recent: list[dict[str, float]] = field(default_factory=list)
     validations: list[list[Any]] = field(default_factory=list)
     scaler: dict[str, Any] = field(default_factory=dict)
+
+    def summarize(self) -> list[Any]:
+        """Turns the steps since the last entry of the history into one more, and returns it."""
+        names = self.recent[0]
+        means = {name: float(np.mean([each[name] for each in self.recent])) for name in names}
+        self.history.append([self.iteration, sum(means.values()), means])
+        self.recent = []
+        return self.history[-1]
 
     @property
     def best(self) -> list[Any] | None:

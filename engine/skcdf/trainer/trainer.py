@@ -17,9 +17,11 @@ from ..device import Device
 from ..errors import Cancelled, SkcdfError
 from ..labels import LabelSet
 from ..methods import Batch, Method, Moment, Problem, build_method
+from ..methods.class_balance import annotated_counts
 from ..networks import build_network
 from ..progress import CancelToken, Progress, ProgressCallback, ignore_progress
 from ..ranks import any_rank, rank, require_same, stop_together, world_size
+from ..training_figures import ClassBalance, Observer, curve_points, ignore_figures
 from .augment import augmented
 from .best_weights import BestWeights
 from .checkpoint import FILE_NAME, TrainingState, load_checkpoint, plain, read_state, save_checkpoint
@@ -55,6 +57,7 @@ class Trainer:
         cancel: asked before every iteration; a cancelled training writes a checkpoint first.
         validation: labelled volumes, by which the best weights are chosen; none of them is trained on.
         start: weights to begin with instead of random ones. They are validated first, so that no worse ones are kept.
+        observe: gets points of the curves as they come, those of earlier sessions first, and the class balance.
         stop_after_s: seconds of training, over all sessions, after which it ends as if the last iteration was done.
     """
 
@@ -70,6 +73,7 @@ class Trainer:
     validation: Sequence[TrainingVolume] = ()
     start: Transfer | None = None
     stop_after_s: float = math.inf
+    observe: Observer = ignore_figures
 
     def __post_init__(self) -> None:
         check_volumes(
@@ -122,6 +126,7 @@ class Trainer:
             SkcdfError: the checkpoint in the folder belongs to other settings or data.
         """
         self._resume()
+        self._tell_so_far()
         self.method.network.train()
         count = self.config.accumulate
         batches = prefetch(self._samplers, self.state.iteration * count, self.config.iterations * count)
@@ -295,11 +300,16 @@ class Trainer:
 
     def _summarize(self) -> None:
         """Turns the steps since the last entry of the history, if any, into one more."""
-        state = self.state
-        if state.recent:
-            means = {name: float(np.mean([each[name] for each in state.recent])) for name in state.recent[0]}
-            state.history.append([state.iteration, sum(means.values()), means])
-            state.recent = []
+        if self.state.recent:
+            self.observe(curve_points([self.state.summarize()], [])[0])
+
+    def _tell_so_far(self) -> None:
+        weights = self.method.voxel_weights()
+        if weights:
+            voxels = annotated_counts(self._problem().voxel_counts).tolist()
+            self.observe(ClassBalance(self.label_set.names, voxels[1:], weights[1:]))
+        for point in curve_points(self.state.history, self.state.validations):
+            self.observe(point)
 
     def _validate(self, last: bool) -> None:
         """Segments the validation cases where that is due; keeps the weights if they are the best so far.
@@ -334,6 +344,7 @@ class Trainer:
         if rank() == 0 and (best is None or dice > best[1]):
             BestWeights(self.run_folder).write(state.iteration, weights)
         state.validations.append([state.iteration, dice, organs])
+        self.observe(curve_points([], state.validations[-1:])[0])
         self._validation_s = time.monotonic() - begin
         self._save()
 
