@@ -107,7 +107,7 @@ def measure(scan: Path, output: Path, model: str, times: int) -> None:
         print(f"{what:66} {seconds:7.2f} s  {limit}", flush=True)
 
     line("import torch", median_seconds(importing("torch"), times))
-    line("import all that a worker needs", median_seconds(importing("skcdf.worker_jobs"), times))
+    line("import all that a worker needs", median_seconds(importing("skcdf.worker_model_jobs"), times))
     line("read the scan", reading := median_seconds(lambda: read_image(scan), times))
 
     def greeted() -> None:

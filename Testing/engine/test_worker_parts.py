@@ -26,7 +26,8 @@ from skcdf.preprocessing import Intensity, PreprocessingPlan
 from skcdf.worker import GreetingFirst, Worker
 from skcdf.worker_client import WorkerClient
 from skcdf.worker_input import lines
-from skcdf.worker_jobs import Jobs, use_all_cores_but_one
+from skcdf.worker_jobs import Jobs
+from skcdf.worker_model_jobs import use_all_cores_but_one
 
 LIMIT = 8
 
@@ -143,7 +144,7 @@ def test_little_memory_is_said_in_a_sentence(jobs, request_line, monkeypatch):
     def short(_path: Path) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("skcdf.worker_jobs.read_image", short)
+    monkeypatch.setattr("skcdf.worker_model_jobs.read_image", short)
     assert work(jobs, [request_line], "error")[-1]["message"] == "There is too little memory."
 
 

@@ -192,7 +192,7 @@ class Worker:
         self._events.send(event, id=request.id, **content)
 
     def _outcome(self, request: Request, jobs: Jobs) -> tuple[str, dict[str, Any]]:
-        from .worker_jobs import Job
+        from .worker_job import Job
 
         job = Job(request, ProgressEvents(self._events, id=request.id), self._events, self._token)
         try:
@@ -254,19 +254,14 @@ def run_worker(device: str = "auto", precision: str = "auto", idle_minutes: floa
     threading.Thread(target=listen, name="requests", daemon=True).start()
     hello: dict[str, Any] = {"pid": os.getpid(), "protocol": PROTOCOL, "skcdf": __version__}
     try:
-        import torch
-
-        from .worker_jobs import Jobs, use_all_cores_but_one
-
-        threads = use_all_cores_but_one()
-        jobs = Jobs(device, precision)
-        hello |= {"torch": torch.__version__, "device": jobs.device.description, "threads": threads}
-    except (ImportError, OSError) as error:  # Windows says OSError when a library of torch is missing
-        events.greet(**hello, torch=None, device=None, threads=None)
-        hint = "Install what is missing; in Slicer, PyTorch comes with the PyTorch extension."
+        from .worker_jobs import Jobs
+    except ImportError as error:  # without NumPy and its like there is nothing that it could do
+        events.greet(**hello, torch=None, device=None, threads=None, missing=str(error))
+        hint = "Install what is missing, or install the program again."
         events.send("error", id=None, message=f"The worker cannot start: {error}.", hint=hint)
         return 1
-    events.greet(**hello)
+    jobs = Jobs(device, precision)
+    events.greet(**hello, **jobs.prepare())
     worker.work(jobs)
     return 0
 

@@ -1,91 +1,63 @@
-"""The work of a worker, request by request, and the model that stays warm between them."""
+"""Hands a worker's requests to whoever does them; only those that need a model import torch.
+
+To add requests that need no torch, write a module with a table of `Kinds` and name it in `_WITHOUT_TORCH`.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import math
-import os
-from collections.abc import Callable
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any, NamedTuple
+import logging
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
-from .check import check_input
-from .comparison import compare_models
-from .datasets import Case, Dataset, open_dataset
-from .device import Device, choose_device
 from .errors import SkcdfError
-from .events import EventStream, ProgressEvents
-from .image import check_output_name, read_image, read_label_map, write_label_map
-from .inference import Predictor
-from .labels import LabelSet
-from .metrics import evaluate_case
-from .model_store import ModelStore, find_version_or_model
-from .models import ModelBundle, default_model
-from .progress import CancelToken, Progress
-from .records import to_plain
-from .review import rank_cases
-from .statistics import organ_statistics
-from .worker_requests import Compare, Evaluate, Rank, Release, Request, Segment
+from .worker_evaluate_job import JOBS as EVALUATE_JOBS
+from .worker_job import Content, Job, Kinds
+from .worker_requests import Release
 
-Content = dict[str, Any]
-"""What a ``result`` event says besides its id and request."""
+if TYPE_CHECKING:
+    from .worker_model_jobs import ModelJobs
 
+INSTALL_HINT = "Install PyTorch; in Slicer, it comes with the PyTorch extension. Then start the worker again."
+_WITHOUT_TORCH: Kinds = {**EVALUATE_JOBS}
 
-class Job(NamedTuple):
-    """A request on its way: where its events go, and the flag that stops it."""
-
-    request: Request
-    progress: ProgressEvents
-    events: EventStream
-    cancel: CancelToken
-
-    def enter(self, phase: str) -> None:
-        """Says that ``phase`` begins; a safe point to stop at.
-
-        Raises:
-            Cancelled: the request was cancelled.
-        """
-        self.cancel.raise_if_cancelled()
-        self.progress(Progress(phase, 0, 1))
-
-    def say(self, event: str, **content: Any) -> None:
-        """Sends an event of this request."""
-        self.events.send(event, id=self.request.id, **content)
+_logger = logging.getLogger(__name__)
 
 
 class Jobs:
-    """Does what requests ask for.
+    """Does what requests ask for, as far as it can without torch where that is missing.
 
     Args:
         device, precision: where and in which numbers to compute when a request does not say: see `choose_device`.
     """
 
     def __init__(self, device: str = "auto", precision: str = "auto") -> None:
-        self._default, self._precision = device, precision
-        self._devices: dict[str, Device] = {}
-        self._warm: Predictor | None = None
-        self._kinds: dict[type[Request], Callable[[Any, Job], Content]] = {
-            Segment: self._segment,
-            Rank: self._rank,
-            Evaluate: self._evaluate,
-            Compare: self._compare,
-            Release: lambda _request, _job: {"freed": self.release()},
-        }
+        self._options = (device, precision)
+        self._with_model: ModelJobs | None = None
+        self._missing = ""
 
-    @property
-    def device(self) -> Device:
-        """Where requests are computed that do not say where."""
-        return self._device("auto")
+    def prepare(self) -> dict[str, Any]:
+        """Imports torch and tries the device, once.
+
+        Returns:
+            For ``hello``: ``torch``, ``device``, ``threads``, and why torch is ``missing``; what is not there is
+            ``None``.
+        """
+        try:
+            import torch
+
+            from .worker_model_jobs import ModelJobs, use_all_cores_but_one
+        except Exception as error:  # half an installation fails in more ways than one
+            _logger.warning("PyTorch cannot be imported", exc_info=error)
+            self._missing = f"{type(error).__name__}: {error}"
+            return {"torch": None, "device": None, "threads": None, "missing": self._missing}
+        threads = use_all_cores_but_one()
+        self._with_model = ModelJobs(*self._options)
+        device = self._with_model.device.description
+        return {"torch": torch.__version__, "device": device, "threads": threads, "missing": None}
 
     @property
     def warm(self) -> str | None:
         """Name and version of the model in memory."""
-        return None if self._warm is None else _title(self._warm.bundle)
+        return None if self._with_model is None else self._with_model.warm
 
     def run(self, job: Job) -> Content:
         """Does one job.
@@ -94,172 +66,27 @@ class Jobs:
             Cancelled: it was cancelled; no file was written.
             SkcdfError: it cannot be done; no file was written.
         """
-        return self._kinds[type(job.request)](job.request, job)
+        kind = type(job.request)
+        if kind in _WITHOUT_TORCH:
+            return _WITHOUT_TORCH[kind](job.request, job)
+        if kind is Release:
+            return {"freed": self.release()}
+        return self._need_model().kinds[kind](job.request, job)
 
     def release(self) -> bool:
         """Lets go of the model and of GPU memory; returns whether there was a model."""
-        had, self._warm = self._warm is not None, None
-        gc.collect()
-        with contextlib.suppress(RuntimeError):  # a GPU that has failed refuses this, too
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            elif torch.backends.mps.is_available():
-                torch.mps.empty_cache()
-        return had
+        return self._with_model is not None and self._with_model.release()
 
     def start_afresh(self) -> None:
         """Forgets model and devices after an unforeseen failure: a GPU that broke must be found out anew."""
-        self._devices.clear()
-        self.release()
+        if self._with_model is not None:
+            self._with_model.start_afresh()
 
-    def _device(self, name: str) -> Device:
-        name = self._default if name == "auto" else name
-        if name not in self._devices:
-            self._devices[name] = choose_device(name, self._precision)
-        return self._devices[name]
-
-    def _predictor(self, bundle: ModelBundle, device: Device) -> Predictor:
-        """The model in memory; read again when another is asked for, or when its folder has changed."""
-        warm = self._warm
-        same = warm is not None and (warm.bundle.folder, warm.bundle) == (bundle.folder, bundle)
-        if warm is None or not same or warm.device != device:
-            self.release()  # first: two large models may not fit
-            self._warm = warm = Predictor(bundle, device)
-        return warm
-
-    def _segment(self, request: Segment, job: Job) -> Content:
-        output = Path(request.output)
-        _check_output(output, Path(request.image))
-        job.enter("model")
-        predictor = self._predictor(_model(request.model, request.store), self._device(request.device))
-        model = predictor.bundle
-        job.enter("read")
-        image = read_image(request.image)
-        warnings = [asdict(warning) for warning in check_input(image, model)]
-        for warning in warnings:
-            job.say("warning", **warning)
-        job.cancel.raise_if_cancelled()
-        result = predictor.segment(image, progress=job.progress, cancel=job.cancel, places=request.places)
-        labels = result.label_map.array
-        rows = organ_statistics(image, labels, model.label_set, _title(model), model.notice)
-        content = {
-            "output": request.output,
-            "model": _title(model),
-            "notice": model.notice,
-            "device": predictor.device.description,
-            "organs": [asdict(row) for row in rows],
-            "warnings": warnings,
-            "notes": list(result.notes),
-            "places": to_plain(result.places),
-            "windows": result.windows,
-            "seconds": round(result.seconds, 3),
-        }
-        content = _plain(content)
-        job.enter("write")  # the last safe point: nothing after the file may fail
-        write_label_map(output, labels, image.geometry, note=f"{model.notice} {_title(model)}")
-        return content
-
-    def _rank(self, request: Rank, job: Job) -> Content:
-        job.enter("read")
-        cases = _cases(open_dataset(request.pool, allow_missing_unlabelled=True), request.cases)
-        model, device = _model(request.model, request.store), self._device(request.device)
-        items = rank_cases(cases, model, device, **_options(request.cache, job))
-        return {"model": _title(model), "cases": _plain(to_plain(items))}
-
-    def _evaluate(self, request: Evaluate, job: Job) -> Content:
-        job.enter("read")
-        label_set = LabelSet.load(request.labels)
-        prediction, reference = read_label_map(request.prediction), read_label_map(request.reference)
-        if not prediction.geometry.same_grid(reference.geometry):
+    def _need_model(self) -> ModelJobs:
+        if self._with_model is None and not self._missing:
+            self.prepare()
+        if self._with_model is None:
             raise SkcdfError(
-                f"{request.prediction}: does not lie on the grid of {request.reference}.",
-                "Resample one to the other first.",
+                f"This needs PyTorch, which cannot be used here ({self._missing}).", INSTALL_HINT
             )
-        job.enter("evaluate")
-        scores = evaluate_case(
-            prediction.array,
-            reference.array,
-            label_set,
-            reference.geometry.array_spacing,
-            annotated=request.annotated,
-            tolerance_mm=request.tolerance_mm,
-        )
-        counted = [score.dice for score in scores if not math.isnan(score.dice)]
-        return {
-            "scores": [score.to_json() for score in scores],
-            "mean_dice": sum(counted) / len(counted) if counted else None,
-        }
-
-    def _compare(self, request: Compare, job: Job) -> Content:
-        job.enter("read")
-        dataset = open_dataset(request.pool)
-        before = _model(request.before, request.store) if request.before else None
-        after, device = _model(request.after, request.store), self._device(request.device)
-        comparison = compare_models(before, after, dataset, device, **_options(request.cache, job))
-        return {"comparison": _plain(comparison.to_json()), "text": comparison.text()}
-
-
-def use_all_cores_but_one() -> int:
-    """One thread less than torch would take: the application stays responsive; returns how many there are.
-
-    Who has set ``OMP_NUM_THREADS`` has decided, and gets them all.
-    """
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, torch.get_num_threads() - 1))
-    return torch.get_num_threads()
-
-
-def _title(model: ModelBundle) -> str:
-    return f"{model.name} {model.version}"
-
-
-def _model(reference: str, store: str) -> ModelBundle:
-    if not reference:
-        return default_model()
-    return find_version_or_model(reference, ModelStore.open(store) if store else None)
-
-
-def _check_output(output: Path, image: Path) -> None:
-    check_output_name(output)
-    if output.resolve() == image.resolve():
-        raise SkcdfError(f"{output}: the scan would be written over.", "Give the label map another name.")
-
-
-def _cases(dataset: Dataset, names: tuple[str, ...]) -> tuple[Case, ...]:
-    """The named cases, all unlabelled ones where none is named."""
-    by_name = {case.name: case for case in dataset.cases}
-    unknown = [name for name in names if name not in by_name]
-    if unknown:
-        raise SkcdfError(f"{dataset.root}: there is no case {unknown[0]}.", "Name cases of the pool.")
-    rankable = {case.name for case in dataset.unlabelled}
-    others = [name for name in names if name not in rankable]
-    if others:
-        raise SkcdfError(
-            f"{dataset.root}: {others[0]} {_why_not_ranked(by_name[others[0]])}; only unlabelled training cases are "
-            "ranked.",
-            "Leave it out, or name no case: then all unlabelled ones are ranked.",
-        )
-    chosen = tuple(by_name[name] for name in names) if names else dataset.unlabelled
-    if not chosen:
-        raise SkcdfError(f"{dataset.root}: there is no unlabelled case to rank.", "Add scans to the pool.")
-    return chosen
-
-
-def _why_not_ranked(case: Case) -> str:
-    return "is a validation case" if case.split == "validation" else "is labelled already"
-
-
-def _options(cache: str, job: Job) -> dict[str, Any]:
-    folder = Path(cache) if cache else None
-    return {"cache_folder": folder, "progress": job.progress, "cancel": job.cancel}
-
-
-def _plain(value: Any) -> Any:
-    """What JSON can say: NumPy's numbers become Python's, and NaN, which means not counted, null."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return self._with_model
