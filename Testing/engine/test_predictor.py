@@ -17,8 +17,7 @@ from skcdf.device import Device
 from skcdf.errors import Cancelled, SkcdfError
 from skcdf.geometry import Geometry
 from skcdf.image import Image, read_image, read_label_map, write_image, write_label_map
-from skcdf.inference import Predictor
-from skcdf.inference import predictor as predictor_module
+from skcdf.inference import Predictor, memory_ladder
 from skcdf.labels import LabelSet
 from skcdf.networks.vnet import VNet
 from skcdf.preprocessing import Intensity, PreprocessingPlan
@@ -224,7 +223,7 @@ def test_a_cpu_short_of_memory_takes_smaller_tiles_and_says_so(failure, make_pre
 
 @pytest.mark.parametrize("failures", range(5))
 def test_a_gpu_short_of_memory_climbs_down_step_by_step(failures, make_predictor, scan, monkeypatch, device):
-    monkeypatch.setattr(predictor_module, "choose_device", lambda name: device)
+    monkeypatch.setattr(memory_ladder, "choose_device", lambda name: device)
     image, organ = scan()
     Short.failures = (out_of_memory,) * failures
     gpu = PretendGpu("cpu:0", torch.float32, "pretended GPU")

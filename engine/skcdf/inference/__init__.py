@@ -1,7 +1,8 @@
 """Inference: sliding window, labels on the scan's grid, where a model is unsure, and the predictor that ties them."""
 
+from .choices import Choices, Region
 from .places import UnsurePlace
 from .predictor import Examination, Predictor, Segmentation
 from .uncertainty import OrganUncertainty
 
-__all__ = ["Examination", "OrganUncertainty", "Predictor", "Segmentation", "UnsurePlace"]
+__all__ = ["Choices", "Examination", "OrganUncertainty", "Predictor", "Region", "Segmentation", "UnsurePlace"]

@@ -6,7 +6,7 @@ millimetres, has a peak there. An organ in several pieces, or not found where it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -54,7 +54,12 @@ class _Candidate:
 
 
 def find_places(
-    found: UncertaintyMap, label_set: LabelSet, geometry: Geometry, count: int, whole: bool = True
+    found: UncertaintyMap,
+    label_set: LabelSet,
+    geometry: Geometry,
+    count: int,
+    whole: bool = True,
+    organs: Collection[str] = (),
 ) -> tuple[UnsurePlace, ...]:
     """The places to look at first, most useful first, no two closer than `RADIUS_MM` (less in a small scan).
 
@@ -66,6 +71,7 @@ def find_places(
         geometry: the model's grid.
         count: how many at most.
         whole: whether every organ should be in the scan; then one that was not found makes a place.
+        organs: names of those whose places are wanted; empty: all.
     """
     search = _Search(found, geometry, count)
     candidates = [
@@ -73,6 +79,7 @@ def find_places(
         for label, box in zip(
             label_set.labels, ndimage.find_objects(found.labels, len(label_set.labels)), strict=True
         )
+        if not organs or label.name in organs
         for each in search.organ(label, box, label_set, whole)
     ]
     candidates.sort(key=lambda each: (-each.usefulness, each.place.organ, each.place.position))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..device import Device, OutOfMemory, choose_device
+from ..device import Device, choose_device
 from ..errors import SkcdfError
 from ..image import Image
 from ..models import ModelBundle
@@ -22,17 +20,15 @@ from ..networks import build_network, build_with_views
 from ..networks.decoupled import SKCDF
 from ..preprocessing import Placement, PreprocessingPlan
 from ..progress import CancelToken, Progress, ProgressCallback, ignore_progress
+from .choices import Choices
 from .disagreement import Disagreement
 from .labelling import RowLabeller
-from .places import UnsurePlace, find_places
+from .memory_ladder import Attempt, climb_down, ladder
+from .places import UNSURE, UnsurePlace, find_places
 from .sliding_window import SlidingWindow, blending_weights
 from .uncertainty import OrganUncertainty, UncertaintyMap, should_hold_all
 
-GPU_BATCH = 4
 MEMORY_LIMIT = 2 << 30
-Outcome = TypeVar("Outcome")
-_MEMORY_WORDS = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED")
-"""By these a plain RuntimeError of the CPU, of an Apple GPU or of an NVIDIA library is known to mean memory."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +40,20 @@ class Segmentation:
         notes: what the user should know of the run: a fall-back to less memory or to the CPU.
         windows: how many windows the network computed.
         seconds: wall-clock time, reading the file not counted.
+        voxels: how many of the scan got a label: the body's box.
         places: where to look first, if they were asked for.
-        organs: how unsure the model is of every organ, by value, if places were asked for.
+        organs: how unsure the model is of every organ, by value, if that or places were asked for.
+        unsure: share of every organ's voxels that the model is unsure of, likewise; ``None`` for one not found.
     """
 
     label_map: Image
     notes: tuple[str, ...]
     windows: int
     seconds: float
+    voxels: int
     places: tuple[UnsurePlace, ...] = ()
     organs: tuple[OrganUncertainty, ...] = ()
+    unsure: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,25 +75,22 @@ class Examination:
 
 
 @dataclass(frozen=True)
-class _Attempt:
-    """One rung of the ladder that is climbed down when memory runs out."""
+class PreparedScan:
+    """A scan as the network sees it.
 
-    device: Device
-    sums_on: str
-    batch: int
-    memory_limit: int
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class _Scan:
-    """A scan as the network sees it."""
+    Attributes:
+        volume: network input ``(z, y, x)``, float32.
+        occupied: bool like ``volume``: what is not air; ``None``: every window is computed.
+        placement: where it lies in the scan.
+        progress: called after every window.
+        cancel: obeyed before every window.
+    """
 
     volume: np.ndarray
     occupied: np.ndarray | None
     placement: Placement
-    progress: ProgressCallback
-    cancel: CancelToken | None
+    progress: ProgressCallback = ignore_progress
+    cancel: CancelToken | None = None
 
 
 class Predictor:
@@ -139,37 +136,51 @@ class Predictor:
     def segment(
         self,
         image: Image,
+        choices: Choices | None = None,
         *,
         progress: ProgressCallback = ignore_progress,
         cancel: CancelToken | None = None,
         places: int = 0,
+        unsure: bool = False,
     ) -> Segmentation:
         """Segments ``image``.
 
         Args:
             image: the scan; any grid.
+            choices: the user's; outside a chosen region, and where an organ lies that was not chosen, is background.
             progress: called after every window.
             cancel: obeyed before every window.
             places: how many places to look at first are wanted at most. They come from the same pass and leave the
                 label map as it is.
+            unsure: whether to tell how unsure the model is where no places are wanted.
 
         Raises:
             Cancelled: the token was raised.
-            SkcdfError: there is too little memory even for the smallest steps.
+            SkcdfError: a choice does not fit model or scan, or there is too little memory even for the smallest steps.
         """
         begin = time.monotonic()
-        scan = self._prepare(image, progress, cancel)
-        unsure = places > 0
-        (labels, found, windows), notes = self._climb(image, lambda rung: self._label(scan, rung, unsure))
-        label_map = Image(scan.placement.paste(labels), image.geometry, image.source)
+        choices, label_set = choices or Choices(), self.bundle.label_set
+        choices.check_organs(label_set)
+        part = choices.cropped(image)
+        scan = self.prepare(part, progress, cancel)
+        gather = unsure or places > 0
+        (labels, found, windows), notes = climb_down(
+            self.ladder(choices),
+            lambda rung: self.label(scan, rung, choices.overlap, gather),
+            image.source or "The scan",
+        )
+        choices.keep_chosen(labels, label_set)
+        label_map = Image(choices.pasted(scan.placement.paste(labels), image), image.geometry, image.source)
         organs: tuple[OrganUncertainty, ...] = ()
         where: tuple[UnsurePlace, ...] = ()
         if found is not None:
-            grid, label_set = scan.placement.model_geometry, self.bundle.label_set
+            grid = scan.placement.model_geometry
             organs = found.organs(label_set, grid)
-            whole = should_hold_all(image.geometry, self.bundle.expects)
-            where = find_places(found, label_set, grid, places, whole)
-        return Segmentation(label_map, notes, windows, time.monotonic() - begin, where, organs)
+            whole = should_hold_all(part.geometry, self.bundle.expects)
+            where = find_places(found, label_set, grid, places, whole, choices.organs)
+        seconds = time.monotonic() - begin
+        shares = found.unsure_shares(UNSURE) if found is not None else ()
+        return Segmentation(label_map, notes, windows, seconds, labels.size, where, organs, shares)
 
     def examine(
         self,
@@ -189,8 +200,10 @@ class Predictor:
             Cancelled: the token was raised.
             SkcdfError: there is too little memory even for the smallest steps.
         """
-        scan = self._prepare(image, progress, cancel)
-        (found, disagreement, windows), _ = self._climb(image, lambda rung: self._examine(scan, rung))
+        scan = self.prepare(image, progress, cancel)
+        (found, disagreement, windows), _ = climb_down(
+            self.ladder(), lambda rung: self._examine(scan, rung), image.source or "The scan"
+        )
         values = [float(each) for each in disagreement.values()[1:]] if self.has_views else []
         return Examination(
             organs=found.organs(self.bundle.label_set, scan.placement.model_geometry),
@@ -199,53 +212,42 @@ class Predictor:
             windows=windows,
         )
 
-    def _prepare(self, image: Image, progress: ProgressCallback, cancel: CancelToken | None) -> _Scan:
+    def prepare(
+        self,
+        image: Image,
+        progress: ProgressCallback = ignore_progress,
+        cancel: CancelToken | None = None,
+    ) -> PreparedScan:
+        """``image`` as the network sees it."""
         placement = self.plan.placement(image)
         raw = self.plan.resample(image, placement)
         threshold = self.bundle.inference.air_threshold_hu
         occupied = None if threshold is None else raw > threshold
-        return _Scan(self.plan.intensity.apply(raw), occupied, placement, progress, cancel)
+        return PreparedScan(self.plan.intensity.apply(raw), occupied, placement, progress, cancel)
 
-    def _climb(self, image: Image, work: Callable[[_Attempt], Outcome]) -> tuple[Outcome, tuple[str, ...]]:
-        """Does ``work`` with as much memory as there is; returns its outcome, and notes for the user."""
-        notes: list[str] = []
-        for attempt in self._ladder():
-            if attempt.note:
-                notes.append(attempt.note)
-            try:
-                return work(attempt), tuple(notes)
-            except (OutOfMemory, MemoryError) as error:
-                self._release(error)
-            except RuntimeError as error:
-                if not any(words in str(error) for words in _MEMORY_WORDS):
-                    raise
-                self._release(error)
-        raise SkcdfError(
-            f"{image.source or 'The scan'}: there is too little memory to segment it.",
-            "Close other programs, or crop the scan to the region of interest.",
-        )
+    def ladder(self, choices: Choices | None = None) -> list[Attempt]:
+        """What is tried, best first; see `climb_down`."""
+        chosen = choices.memory_limit if choices else None
+        return ladder(self.device, chosen or self._memory_limit)
 
-    def _ladder(self) -> list[_Attempt]:
-        """What is tried, best first; every further rung needs less memory where it was short."""
-        device, limit = self.device, self._memory_limit
-        cpu = choose_device("cpu")
-        small = _Attempt(cpu, "cpu", 1, limit // 8, "Out of memory: computing in smaller tiles.")
-        if device.name == "cpu":
-            return [_Attempt(device, "cpu", 1, limit), replace(small, device=device)]
-        return [
-            _Attempt(device, device.name, GPU_BATCH, limit),
-            _Attempt(device, device.name, 1, limit, "GPU out of memory: one window at a time."),
-            _Attempt(device, "cpu", 1, limit, "GPU out of memory: scores are summed on the CPU."),
-            _Attempt(cpu, "cpu", 1, limit, f"GPU out of memory: computing on the {cpu.description}."),
-            small,
-        ]
-
-    def _label(
-        self, scan: _Scan, attempt: _Attempt, unsure: bool
+    def label(
+        self, scan: PreparedScan, attempt: Attempt, overlap: float | None, unsure: bool
     ) -> tuple[np.ndarray, UncertaintyMap | None, int]:
+        """Labels of a prepared scan.
+
+        Args:
+            scan: from `prepare`.
+            attempt: a rung of `ladder`.
+            overlap: of windows; ``None``: the model's.
+            unsure: whether to gather where the model is unsure.
+
+        Returns:
+            Class values over the body's box at the scan's resolution, what was gathered, and how many windows were
+            computed.
+        """
         classes = self.bundle.label_set.number_of_classes
         shape, target = scan.placement.shape, scan.placement.crop_shape
-        window = self._window(attempt)
+        window = self.window(attempt, overlap)
         labels = np.zeros(target, np.uint8 if classes <= 256 else np.uint16)
         found = UncertaintyMap(shape, classes) if unsure else None
         tiles = min(len(window.tiles(shape)), target[1])
@@ -264,9 +266,9 @@ class Predictor:
                 found.add(z, low, scores[:, :, low - first : high - first])
         return labels, found, sweep.windows
 
-    def _examine(self, scan: _Scan, attempt: _Attempt) -> tuple[UncertaintyMap, Disagreement, int]:
+    def _examine(self, scan: PreparedScan, attempt: Attempt) -> tuple[UncertaintyMap, Disagreement, int]:
         classes, shape = self.bundle.label_set.number_of_classes, scan.placement.shape
-        window = self._window(attempt)
+        window = self.window(attempt)
         found = UncertaintyMap(shape, classes)
         disagreement = Disagreement(classes, blending_weights(window.window, window.blend))
         predict = self._predict_on(attempt.device, disagreement if self.has_views else None)
@@ -276,12 +278,13 @@ class Predictor:
             found.add(z, rows[tile][0], scores)
         return found, disagreement, sweep.windows
 
-    def _window(self, attempt: _Attempt) -> SlidingWindow:
+    def window(self, attempt: Attempt, overlap: float | None = None) -> SlidingWindow:
+        """The sliding window of one rung, with the model's ``overlap`` where none is given."""
         options = self.bundle.inference
         return SlidingWindow(
             self.bundle.patch_size,
             self.bundle.label_set.number_of_classes,
-            options.overlap,
+            options.overlap if overlap is None else overlap,
             options.blend,
             attempt.batch,
             attempt.sums_on,
@@ -308,12 +311,6 @@ class Predictor:
 
         return predict
 
-    def _release(self, error: BaseException) -> None:
-        error.__traceback__ = None  # its frames hold the tensors that were too large
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
 
 def _ranges(length: int, count: int) -> list[tuple[int, int]]:
     """``count`` ranges that cover ``length`` evenly."""
@@ -324,7 +321,7 @@ def _ranges(length: int, count: int) -> list[tuple[int, int]]:
 class _Sweep:
     """The sliding window over one scan, tile by tile."""
 
-    scan: _Scan
+    scan: PreparedScan
     window: SlidingWindow
     predict: Callable[[Tensor], Tensor]
     windows: int = 0

@@ -126,6 +126,18 @@ class UncertaintyMap:
             for label in label_set.labels
         )
 
+    def unsure_shares(self, level: int) -> tuple[float | None, ...]:
+        """Share of every organ's voxels with an entropy from ``level`` on, by value; ``None`` for one not found."""
+        classes = self._sums.shape[1]
+        unsure = np.zeros(classes, np.int64)
+        for labels, entropy in zip(self.labels, self.entropy, strict=True):
+            unsure += np.bincount(labels[entropy >= level], minlength=classes)
+        sizes = self._sums[_VOXELS]
+        return tuple(
+            round(float(part / size), 4) if size else None
+            for part, size in zip(unsure[1:], sizes[1:], strict=True)
+        )
+
     @staticmethod
     def _organ(name: str, sums: np.ndarray, voxel_ml: float) -> OrganUncertainty:
         voxels, reach = sums[_VOXELS], sums[_VOXELS] + sums[_RIM_VOXELS]

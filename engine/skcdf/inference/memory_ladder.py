@@ -1,0 +1,93 @@
+"""How a run climbs down when memory runs out: every further rung needs less where it was short."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+
+from ..device import Device, OutOfMemory, choose_device
+from ..errors import SkcdfError
+
+GPU_BATCH = 4
+Outcome = TypeVar("Outcome")
+_MEMORY_WORDS = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED")
+"""By these a plain RuntimeError of the CPU, of an Apple GPU or of an NVIDIA library is known to mean memory."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One rung.
+
+    Attributes:
+        device: where windows are computed.
+        sums_on: where their scores are summed.
+        batch: windows at a time.
+        memory_limit: bytes that the sums may take.
+        note: for the user, where it is not the first rung.
+    """
+
+    device: Device
+    sums_on: str
+    batch: int
+    memory_limit: int
+    note: str = ""
+
+
+def ladder(device: Device, memory_limit: int) -> list[Attempt]:
+    """What is tried, best first."""
+    cpu = choose_device("cpu")
+    small = Attempt(cpu, "cpu", 1, max(1, memory_limit // 8), "Out of memory: computing in smaller tiles.")
+    if device.name == "cpu":
+        return [Attempt(device, "cpu", 1, memory_limit), replace(small, device=device)]
+    return [
+        Attempt(device, device.name, GPU_BATCH, memory_limit),
+        Attempt(device, device.name, 1, memory_limit, "GPU out of memory: one window at a time."),
+        Attempt(device, "cpu", 1, memory_limit, "GPU out of memory: scores are summed on the CPU."),
+        Attempt(cpu, "cpu", 1, memory_limit, f"GPU out of memory: computing on the {cpu.description}."),
+        small,
+    ]
+
+
+def climb_down(
+    attempts: list[Attempt], work: Callable[[Attempt], Outcome], scan: str
+) -> tuple[Outcome, tuple[str, ...]]:
+    """Does ``work`` with as much memory as there is.
+
+    Args:
+        attempts: the ladder.
+        work: what to do; begun anew on every rung.
+        scan: what to call the scan in the error.
+
+    Returns:
+        The outcome, and notes for the user.
+
+    Raises:
+        SkcdfError: there is too little memory even on the last rung.
+    """
+    notes: list[str] = []
+    for attempt in attempts:
+        if attempt.note:
+            notes.append(attempt.note)
+        try:
+            return work(attempt), tuple(notes)
+        except (OutOfMemory, MemoryError) as error:
+            _release(error)
+        except RuntimeError as error:
+            if not any(words in str(error) for words in _MEMORY_WORDS):
+                raise
+            _release(error)
+    raise SkcdfError(
+        f"{scan}: there is too little memory to segment it.",
+        "Close other programs, or crop the scan to the region of interest.",
+    )
+
+
+def _release(error: BaseException) -> None:
+    error.__traceback__ = None  # its frames hold the tensors that were too large
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
