@@ -18,6 +18,7 @@ from skcdf.files import read_json
 from skcdf.fine_tune_start import with_findings
 from skcdf.labels import LabelSet
 from skcdf.model_store import ModelStore
+from skcdf.models import ModelBundle, UsualOrgan, save_bundle
 from skcdf.pool import LabelledPool
 from skcdf.preprocessing import PreprocessingPlan
 from skcdf.trainer import load_volume
@@ -43,6 +44,24 @@ class TestFromNone:
         assert outcome.model.preprocessing["spacing"] == [2.0, 2.0, 2.0]
         assert outcome.model.preprocessing["body_threshold"] == -500.0
         assert [entry[0] for entry in state_of(tmp_path / "run").validations] == [2]
+
+
+class TestUsualVolumes:
+    def test_of_three_whole_training_cases_are_in_the_model_and_of_fewer_not(self, cases, tune, tmp_path):
+        members = [Member(case, annotated=("spleen", "right_kidney")) for case in cases[2:4]]
+        pool = make_pool(tmp_path / "pool", [*members, Member(cases[4]), Member(cases[5], "validation")])
+        model = tune(pool).model
+        assert [(each.organ, each.n) for each in model.usual] == [("right_kidney", 3), ("spleen", 3)]
+        assert {each.volume_ml for each in model.usual} == {(4.096, 4.096)}  # 8³ voxels of 8 mm³
+
+    def test_are_joined_with_those_of_the_parent(self, pool, tmp_path, workplace):
+        knowing = workplace / "knowing"
+        parent = replace(
+            ModelBundle.load(workplace / "model"), usual=(UsualOrgan("spleen", (2.0, 3.0), 1, 7),)
+        )
+        save_bundle(knowing, parent, parent.load_weights())
+        model = tuned(pool, tmp_path / "run", str(knowing), settings=SHORT).model
+        assert model.usual == (UsualOrgan("spleen", (2.0, 4.096), 1, 7),)
 
 
 def state_of(run: Path) -> TrainingState:

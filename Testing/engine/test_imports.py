@@ -38,6 +38,7 @@ LAYERS = (
         ),
         *("text_table", "version_states", "verdicts"),
         *("stored_image", "nifti", "nrrd", "metaimage", "dicom", "image", "weights", "model_parts"),
+        *("model_card", "organ_shapes", "plausibility"),
         *("phantom_shapes", "phantom_body", "phantom_anatomy"),
     },
     {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -239,6 +240,19 @@ def test_a_survey_sees_spacing_and_extent_in_patient_axes(write_case, tmp_path):
     assert found.intensity_range == (-1000, 150)
     assert sorted(set(found.foreground)) == [50, 150]
     assert (found.labelled, found.unlabelled) == (2, 1)
+
+
+def test_a_survey_measures_organs_that_are_whole_and_annotated(write_case, tmp_path):
+    grid = Geometry((6, 6, 6), (10.0, 10.0, 10.0))
+    whole, cut = write_case("a", grid), write_case("b", grid)
+    labels = np.zeros((6, 6, 6), np.uint8)
+    labels[2:4, 2:4, 2:4] = 1
+    write_label_map(whole.label, labels, grid)
+    labels[0] = 1
+    write_label_map(cut.label, labels, grid)
+    (usual,) = survey_dataset(dataset(tmp_path, whole, cut)).usual
+    assert (usual.volume_ml, usual.pieces, usual.n) == ((8.0, 8.0), 1, 1)
+    assert survey_dataset(dataset(tmp_path, replace(whole, annotated=frozenset()), cut)).usual == ()
 
 
 def test_a_survey_tells_its_progress(write_case, tmp_path):

@@ -145,6 +145,29 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
+class UsualOrgan:
+    """What an organ was like in the training cases, as far as it was annotated, there and not cut by the scan's edge.
+
+    Attributes:
+        organ: the label's name.
+        volume_ml: smallest and largest volume in mL.
+        pieces: the most large pieces (`organ_shapes.LARGE_PIECE`) that it had.
+        n: number of cases; of a fine-tuned model the larger of its own and its parent's.
+    """
+
+    organ: str
+    volume_ml: Range
+    pieces: int
+    n: int
+
+    def __post_init__(self) -> None:
+        low, high = self.volume_ml
+        require(0 < low <= high, "volume_ml", f"must be a positive rising range, is {low} to {high}")
+        require(self.pieces >= 1, "pieces", f"must be at least 1, is {self.pieces}")
+        require(self.n >= 1, "n", f"must be at least 1, is {self.n}")
+
+
+@dataclass(frozen=True)
 class WeightsRecord:
     """The weights file.
 

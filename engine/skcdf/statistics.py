@@ -1,19 +1,28 @@
-"""Figures of a segmentation: volume, intensity and number of pieces of every organ."""
+"""Figures of a segmentation: volume, intensity and number of pieces of every organ, and what is unusual about them."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from .files import write_text
 from .image import Image
 from .labels import LabelSet
+from .model_parts import Range, UsualOrgan
+from .organ_shapes import OrganShape, organ_shapes
+from .plausibility import Flag, flags
+
+COLUMNS = (
+    *("scan", "organ", "volume_ml", "mean", "sd", "pieces", "at_edge"),
+    *("unsure", "usual_low_ml", "usual_high_ml", "flags", "model", "notice"),
+)
+"""Of the table."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,9 @@ class OrganStatistics:
         at_edge: whether it touches the scan's first or last slice of some axis, so may be incomplete.
         model: name and version of the model.
         notice: what must be known of the result.
+        unsure: share of its voxels, 0 to 1, of which the model is unsure; ``None`` when not found or not asked for.
+        usual_ml: smallest and largest volume in the model's training cases; ``None`` when not known.
+        flags: what is unusual (`plausibility.flags`).
     """
 
     scan: str
@@ -40,12 +52,23 @@ class OrganStatistics:
     at_edge: bool
     model: str
     notice: str
+    unsure: float | None = None
+    usual_ml: Range | None = None
+    flags: tuple[Flag, ...] = ()
 
 
 def organ_statistics(
-    scan: Image, label_map: np.ndarray, label_set: LabelSet, model: str, notice: str
+    scan: Image,
+    label_map: np.ndarray,
+    label_set: LabelSet,
+    model: str,
+    notice: str,
+    *,
+    organs: Collection[str] = (),
+    usual: Iterable[UsualOrgan] = (),
+    unsure: Mapping[str, float | None] | None = None,
 ) -> list[OrganStatistics]:
-    """Statistics of every organ of ``label_set``, by value.
+    """Statistics of organs of ``label_set``, by value.
 
     Args:
         scan: the scan.
@@ -53,31 +76,44 @@ def organ_statistics(
         label_set: what the values mean.
         model: name and version, for the table.
         notice: the model's notice, for the table.
+        organs: names of those that are wanted; empty: all.
+        usual: what is usual for them.
+        unsure: share of each organ that the model is unsure of.
     """
-    boxes = ndimage.find_objects(label_map, max_label=len(label_set.labels))
-    name = Path(scan.source).name
+    known = {each.organ: each for each in usual}
     rows = []
-    for label, box in zip(label_set.labels, boxes, strict=True):
-        if box is None:
-            rows.append(OrganStatistics(name, label.name, 0.0, None, None, 0, False, model, notice))
+    for shape in organ_shapes(label_map, label_set):
+        name = shape.label.name
+        if organs and name not in organs:
             continue
-        mask = label_map[box] == label.value
-        values = scan.array[box][mask].astype(np.float64)
-        at_edge = any(b.start == 0 or b.stop == n for b, n in zip(box, label_map.shape, strict=True))
+        volume = round(shape.voxels * scan.geometry.voxel_volume_ml, 3)
+        mean, deviation = _intensities(scan.array, shape)
+        ordinary = known.get(name)
         rows.append(
             OrganStatistics(
+                Path(scan.source).name,
                 name,
-                label.name,
-                round(values.size * scan.geometry.voxel_volume_ml, 3),
-                round(float(values.mean()), 2),
-                round(float(values.std()), 2),
-                int(ndimage.label(mask)[1]),
-                at_edge,
+                volume,
+                mean,
+                deviation,
+                shape.pieces,
+                shape.at_edge,
                 model,
                 notice,
+                (unsure or {}).get(name),
+                ordinary.volume_ml if ordinary else None,
+                flags(shape, volume, ordinary),
             )
         )
     return rows
+
+
+def _intensities(array: np.ndarray, shape: OrganShape) -> tuple[float | None, float | None]:
+    """Mean and standard deviation inside."""
+    if shape.mask is None:
+        return None, None
+    values = array[shape.box][shape.mask].astype(np.float64)
+    return round(float(values.mean()), 2), round(float(values.std()), 2)
 
 
 def write_statistics(path: Path | str, rows: Sequence[OrganStatistics]) -> None:
@@ -87,7 +123,13 @@ def write_statistics(path: Path | str, rows: Sequence[OrganStatistics]) -> None:
         SkcdfError: the file cannot be written.
     """
     text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(OrganStatistics)], lineterminator="\n")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
+    writer.writerows(_table_row(row) for row in rows)
     write_text(path, text.getvalue())
+
+
+def _table_row(row: OrganStatistics) -> dict[str, Any]:
+    low, high = row.usual_ml or (None, None)
+    content = {**asdict(row), "usual_low_ml": low, "usual_high_ml": high, "flags": " ".join(row.flags)}
+    return {name: content[name] for name in COLUMNS}

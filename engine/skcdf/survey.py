@@ -10,6 +10,9 @@ from .cases import Dataset, Modality
 from .errors import SkcdfError
 from .geometry import axis_order_to_lps
 from .image import read_geometry, read_image, read_label_map
+from .model_parts import UsualOrgan
+from .organ_shapes import organ_shapes
+from .plausibility import UsualOrgans
 from .preprocessing import Spacing
 from .progress import Progress, ProgressCallback, ignore_progress
 
@@ -28,6 +31,7 @@ class Survey:
         foreground: raw intensities inside labels, evenly sampled from every labelled scan.
         lowest_organ: median raw intensity of the darkest organ.
         labelled, unlabelled: number of training scans.
+        usual: what every organ is like that a case shows whole.
     """
 
     modality: Modality
@@ -38,6 +42,7 @@ class Survey:
     lowest_organ: float
     labelled: int
     unlabelled: int
+    usual: tuple[UsualOrgan, ...] = ()
 
     @property
     def median_spacing(self) -> Spacing:
@@ -63,10 +68,11 @@ def survey_dataset(dataset: Dataset, progress: ProgressCallback = ignore_progres
         spacings.append(geometry.array_spacing)
         extents.append([n * s for n, s in zip(geometry.shape, geometry.array_spacing, strict=True)])
     rng = np.random.default_rng(0)
-    samples, ranges, medians = [], [], []
+    samples, ranges, medians, usual = [], [], [], UsualOrgans()
     for index, case in enumerate(dataset.labelled):
         assert case.label is not None  # what `labelled` means
-        scan, label_map = read_image(case.image).array, read_label_map(case.label).array
+        reference = read_label_map(case.label)
+        scan, label_map = read_image(case.image).array, reference.array
         if scan.shape != label_map.shape:
             raise SkcdfError(
                 f"{case.label}: the label map does not lie on the grid of {case.image}.",
@@ -78,6 +84,8 @@ def survey_dataset(dataset: Dataset, progress: ProgressCallback = ignore_progres
             samples.append(inside[chosen].astype(np.float64))
             medians.append(min(float(np.median(inside[organs == value])) for value in np.unique(organs)))
         ranges.append((float(scan.min()), float(scan.max())))
+        shapes = organ_shapes(label_map, dataset.label_set)
+        usual.add(shapes, case.annotated, reference.geometry.voxel_volume_ml)
         progress(Progress("survey", index + 1, len(dataset.labelled)))
     if not samples:
         raise SkcdfError(
@@ -92,4 +100,5 @@ def survey_dataset(dataset: Dataset, progress: ProgressCallback = ignore_progres
         float(np.median(medians)),
         len(dataset.labelled),
         len(dataset.unlabelled),
+        usual.known(),
     )

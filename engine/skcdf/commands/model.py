@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SkcdfError
-from . import model_versions
+from . import model_usual, model_versions
 
 if TYPE_CHECKING:
     from ..models import ModelBundle
@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument("--half", action="store_true", help="store numbers in 16 bit: half the size")
     export.add_argument("--name", help="the new model's name (default: that of its folder)")
     _add_import(actions)
+    model_usual.add_action(actions)
     model_versions.add_actions(actions)
 
 
@@ -79,6 +80,8 @@ def run(options: argparse.Namespace) -> int:
     """Does what `SUMMARY` says."""
     if options.action in model_versions.ACTIONS:
         return model_versions.run(options)
+    if options.action == model_usual.NAME:
+        return model_usual.run(options)
     from ..models import default_model, describe, find_model, list_models
     from ..resources import resource
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..cases import Dataset
-from ..model_parts import Range
+from ..model_parts import Range, UsualOrgan
 from ..models import (
     Expectations,
     InferenceOptions,
@@ -17,6 +17,7 @@ from ..models import (
     TrainingRecord,
     save_bundle,
 )
+from ..plausibility import usual_of
 from ..survey import Survey
 from .trainer import Trainer
 
@@ -38,7 +39,7 @@ class Lineage:
     notes: tuple[str, ...] = ()
 
     def continued(self, bundle: ModelBundle) -> ModelBundle:
-        """``bundle`` with what it owes its parent: the scans that one was trained on and made for, and its licence."""
+        """``bundle`` with what it owes its parent: the scans and organs that one knows, and its licence."""
         before, now = self.parent.training, bundle.training
         training = replace(
             now,
@@ -51,8 +52,13 @@ class Lineage:
             description=" ".join((f"Fine-tuned from {self.reference}.", *self.notes)),
             expects=_both(self.parent.expects, bundle.expects),
             training=training,
+            usual=usual_of(bundle.usual, self._usual(bundle)),
             licence=f"{bundle.licence} The model it started from: {self.parent.licence}",
         )
+
+    def _usual(self, bundle: ModelBundle) -> list[UsualOrgan]:
+        """What was usual for those of the parent's organs that ``bundle`` finds, too."""
+        return [each for each in self.parent.usual if each.organ in bundle.label_set.names]
 
 
 def export_bundle(
@@ -114,9 +120,11 @@ def export_bundle(
         ),
         licence=UNDECIDED_LICENCE,
         inference=InferenceOptions(air_threshold_hu=config.preprocessing.body_threshold),
+        usual=survey.usual,
     )
-    if lineage is not None:
-        bundle = lineage.continued(bundle)
+    bundle = (
+        lineage.continued(bundle) if lineage is not None else replace(bundle, usual=usual_of(bundle.usual))
+    )
     return save_bundle(folder, bundle, trainer.weights(), inference_keys=method.inference_keys())
 
 
