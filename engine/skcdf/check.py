@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from .geometry import axis_order_to_lps
+from .geometry import Geometry, axis_order_to_lps
 
 if TYPE_CHECKING:
     from .image import Image
@@ -83,12 +83,15 @@ class InputWarning:
         return f"{self.message} {self.hint}"
 
 
-def check_input(image: Image, model: ModelBundle) -> tuple[InputWarning, ...]:
+def check_input(image: Image, model: ModelBundle, region: Geometry | None = None) -> tuple[InputWarning, ...]:
     """Compares a scan with what the model expects.
 
     Args:
         image: the scan, array ``(z, y, x)`` in raw intensities; a big one is sampled, never copied.
         model: its ``expects`` is the yardstick.
+        region: grid of the part of the scan that is to be computed; ``None``: all of it. Intensities are judged by
+            the whole scan, a region inside an organ has neither air nor fat; size by the region, and that it is
+            small is the user's choice.
 
     Returns:
         The warnings, gravest first; none for a scan that looks right.
@@ -107,8 +110,8 @@ def check_input(image: Image, model: ModelBundle) -> tuple[InputWarning, ...]:
         _intensities(sample, model),
         _body_part(image, model),
         _spacing(image, model),
-        _field_of_view(image, model),
-        _slices(image),
+        _field_of_view(region or image.geometry, model, may_be_small=region is not None),
+        _slices(region or image.geometry),
     )
     return tuple(
         InputWarning(code, f"{name}: {message}.", hint) for rule in rules for code, message, hint in rule
@@ -193,20 +196,21 @@ def _spacing(image: Image, model: ModelBundle) -> Iterator[Finding]:
             return
 
 
-def _field_of_view(image: Image, model: ModelBundle) -> Iterator[Finding]:
-    geometry = axis_order_to_lps(image.geometry).apply_to_geometry(image.geometry)
+def _field_of_view(geometry: Geometry, model: ModelBundle, may_be_small: bool) -> Iterator[Finding]:
+    geometry = axis_order_to_lps(geometry).apply_to_geometry(geometry)
     extents = [n * s for n, s in zip(geometry.shape, geometry.array_spacing, strict=True)]
     for extent, (low, high), axis in zip(extents, model.expects.field_of_view_mm, _AXES, strict=True):
-        if extent < low / _EXTENT or extent > _EXTENT * high:
+        too_small = extent < low / _EXTENT and not may_be_small
+        if too_small or extent > _EXTENT * high:
             message = f"it covers {extent:.0f} mm {axis}, the model knows {low:.0f} to {high:.0f} mm"
             small = "Organs may be cut off; take a scan that covers the region."
             large = f"Crop it to the region that the model knows ({model.expects.body_part})."
-            yield "field_of_view", message, small if extent < low else large
+            yield "field_of_view", message, small if too_small else large
             return
 
 
-def _slices(image: Image) -> Iterator[Finding]:
-    count = min(image.array.shape)
+def _slices(geometry: Geometry) -> Iterator[Finding]:
+    count = min(geometry.shape)
     if count < _FEW_SLICES:
         message = f"it has only {count} slice{'s' if count != 1 else ''}"
         yield "few_slices", message, "The model needs a volume: load the whole series."

@@ -16,15 +16,17 @@ from .comparison import compare_models
 from .datasets import Case, Dataset, open_dataset
 from .device import Device, choose_device
 from .errors import SkcdfError
-from .image import check_output_name, read_image, write_label_map
-from .inference import Predictor
+from .image import Image, check_output_name, read_image, write_label_map
+from .inference import Choices, Predictor
 from .model_store import ModelStore, find_version_or_model
 from .models import ModelBundle, default_model
+from .organ_rows import organ_rows
 from .records import to_plain
 from .review import rank_cases
-from .statistics import organ_statistics
 from .worker_job import Content, Job, Kinds, plain
-from .worker_requests import Compare, Rank, Segment
+from .worker_requests import Check, Compare, Rank, Segment
+
+MIB = 1 << 20
 
 
 class ModelJobs:
@@ -90,22 +92,24 @@ class ModelJobs:
         _check_output(output, Path(request.image))
         job.enter("model")
         predictor = self._predictor(_model(request.model, request.store), self._device(request.device))
-        model = predictor.bundle
+        model, choices = predictor.bundle, _choices(request)
+        choices.check_organs(model.label_set)  # before a large scan is read
         job.enter("read")
         image = read_image(request.image)
-        warnings = [asdict(warning) for warning in check_input(image, model)]
+        warnings = _warnings(image, model, choices)
         for warning in warnings:
             job.say("warning", **warning)
         job.cancel.raise_if_cancelled()
-        result = predictor.segment(image, progress=job.progress, cancel=job.cancel, places=request.places)
-        labels = result.label_map.array
-        rows = organ_statistics(image, labels, model.label_set, _title(model), model.notice)
+        result = predictor.segment(
+            image, choices, progress=job.progress, cancel=job.cancel, places=request.places
+        )
         content = {
             "output": request.output,
             "model": _title(model),
+            "model_hash": model.weights.sha256 if model.weights else None,
             "notice": model.notice,
             "device": predictor.device.description,
-            "organs": [asdict(row) for row in rows],
+            "organs": [asdict(row) for row in organ_rows(image, result, model, choices)],
             "warnings": warnings,
             "notes": list(result.notes),
             "places": to_plain(result.places),
@@ -114,7 +118,8 @@ class ModelJobs:
         }
         content = plain(content)
         job.enter("write")  # the last safe point: nothing after the file may fail
-        write_label_map(output, labels, image.geometry, note=f"{model.notice} {_title(model)}")
+        note = f"{model.notice} {_title(model)}"
+        write_label_map(output, result.label_map.array, image.geometry, note=note)
         return content
 
     def _rank(self, request: Rank, job: Job) -> Content:
@@ -151,6 +156,16 @@ def _model(reference: str, store: str) -> ModelBundle:
     if not reference:
         return default_model()
     return find_version_or_model(reference, ModelStore.open(store) if store else None)
+
+
+def _choices(request: Segment | Check) -> Choices:
+    memory = None if request.memory_mib is None else int(request.memory_mib * MIB)
+    return Choices(request.organs, request.region, request.overlap, memory)
+
+
+def _warnings(image: Image, model: ModelBundle, choices: Choices) -> list[Content]:
+    region = choices.cropped(image).geometry if choices.region else None
+    return [asdict(warning) for warning in check_input(image, model, region)]
 
 
 def _check_output(output: Path, image: Path) -> None:

@@ -16,6 +16,7 @@ from .model_parts import require
 from .records import record_from_plain
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+Region = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 LARGEST_ID = 2**53
 """Beyond it some JSON readers round."""
 MOST_PLACES = 1000
@@ -67,8 +68,12 @@ class Segment(Request):
         output: label map to write.
         model: folder or name; empty: the one that ships with the program.
         store: folder of a model store in which ``model`` is looked for: ``line`` or ``line@v3``.
-        places: how many places that the model is least sure of are wanted.
+        places: how many places that the model is least sure of are wanted; 0: nor how unsure it is of each organ.
         device: where to compute; ``auto``: the device of the worker's ``hello``.
+        organs: names of those that are wanted; empty: all. The others become background.
+        region: only this box is computed: half-open ranges of voxels along the file's axes ``(z, y, x)``.
+        overlap: share of a window that its neighbour covers as well, 0 to below 1; ``None``: the model's.
+        memory_mib: what the sums of scores may take; ``None``: 2048.
     """
 
     name: ClassVar[str] = "segment"
@@ -78,11 +83,41 @@ class Segment(Request):
     store: str = ""
     places: int = 10
     device: DeviceName = "auto"
+    organs: tuple[str, ...] = ()
+    region: Region | None = None
+    overlap: float | None = None
+    memory_mib: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _require_texts(self, "image", "output")
+        _require_choices(self)
         require(0 <= self.places <= MOST_PLACES, "places", f"must be between 0 and {MOST_PLACES}")
+
+
+@dataclass(frozen=True)
+class Check(Request):
+    """Say what is odd about a scan, and about how long and in how much memory it would be segmented.
+
+    Attributes:
+        image: file or DICOM folder.
+        model, store, device, organs, region, overlap, memory_mib: see `Segment`.
+    """
+
+    name: ClassVar[str] = "check"
+    image: str
+    model: str = ""
+    store: str = ""
+    device: DeviceName = "auto"
+    organs: tuple[str, ...] = ()
+    region: Region | None = None
+    overlap: float | None = None
+    memory_mib: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_texts(self, "image")
+        _require_choices(self)
 
 
 @dataclass(frozen=True)
@@ -191,7 +226,7 @@ class Cancel:
 
 
 Message = Request | Cancel
-_KINDS: tuple[type[Message], ...] = (Segment, Rank, Evaluate, Compare, Release, Ping, Shutdown, Cancel)
+_KINDS: tuple[type[Message], ...] = (Segment, Check, Rank, Evaluate, Compare, Release, Ping, Shutdown, Cancel)
 REQUESTS = {kind.name: kind for kind in _KINDS}
 
 
@@ -242,6 +277,14 @@ def _can_be_a_name(text: str) -> bool:
         return b"\0" not in os.fsencode(text)
     except UnicodeEncodeError:
         return False
+
+
+def _require_choices(request: Segment | Check) -> None:
+    overlap, memory = request.overlap, request.memory_mib
+    require(overlap is None or 0 <= overlap < 1, "overlap", f"must be from 0 to below 1, is {overlap}")
+    require(memory is None or memory >= 1, "memory_mib", f"must be at least 1, is {memory}")
+    for low, high in request.region or ():
+        require(0 <= low < high, "region", f"must hold rising ranges of voxels, has {low} to {high}")
 
 
 def _require_texts(request: Request, *names: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ..errors import SkcdfError
 
 if TYPE_CHECKING:
-    from ..inference import Predictor
+    from ..inference import Choices, Predictor
     from ..progress import CancelToken
     from ..statistics import OrganStatistics
 
@@ -25,6 +25,7 @@ EXAMPLE = """examples:
   skcdf segment ct.nii.gz organs.nii.gz --picture organs.png --statistics organs.csv
   skcdf segment dicom_folder/ organs.nrrd --model my_run/model
   skcdf segment ct.nii.gz organs.nii.gz --store models/ --model abdomen
+  skcdf segment ct.nii.gz organs.nii.gz --organs liver spleen --region 40 120 0 512 0 512
   skcdf segment scans/ results/
   torchrun --nproc-per-node 2 -m skcdf segment scans/ results/"""
 PATIENCE = timedelta(days=1)
@@ -52,9 +53,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--picture", type=Path, metavar="P.png", help="draw three slices; a folder when IN is one"
     )
     parser.add_argument(
-        "--statistics", type=Path, metavar="S.csv", help="write volumes and intensities of the organs"
+        "--statistics",
+        type=Path,
+        metavar="S.csv",
+        help="write volumes and intensities of the organs, how unsure the model is of each, and what is unusual",
     )
+    _add_choices(parser)
     add_compute_arguments(parser)
+
+
+def _add_choices(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--organs",
+        nargs="+",
+        default=[],
+        metavar="ORGAN",
+        help="only these; others become background (default: all)",
+    )
+    parser.add_argument(
+        "--region",
+        type=int,
+        nargs=6,
+        metavar=("Z0", "Z1", "Y0", "Y1", "X0", "X1"),
+        help="compute only this box: first voxel and the one behind the last, along the file's axes (z, y, x)",
+    )
+    parser.add_argument(
+        "--overlap",
+        type=float,
+        help="share of a window that its neighbour covers as well (default: the model's)",
+    )
+    parser.add_argument(
+        "--memory", type=float, metavar="MIB", help="what the sums of scores may take (default: 2048)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -79,14 +109,16 @@ def run(options: argparse.Namespace) -> int:
     first = launched().rank == 0
     if not many and not first:
         return 0  # one scan is one process's work
+    choices = _choices(options)
     model = chosen_model(options)
+    choices.check_organs(model.label_set)
     device = choose_device(options.device, options.precision)
     if first:
         print(
             f"model: {model.name} {model.version}\nnotice: {model.notice}\ndevice: {device.description}",
             file=sys.stderr,
         )
-    failures = _segment_all(jobs, Predictor(model, device), options.statistics, many)
+    failures = _segment_all(jobs, Predictor(model, device), choices, options.statistics, many)
     if failures and first:
         raise SkcdfError(
             f"{len(failures)} of {len(scans)} scans failed: {', '.join(failures)}.",
@@ -95,7 +127,20 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _segment_all(jobs: list[Job], predictor: Predictor, table: Path | None, many: bool) -> list[str]:
+def _choices(options: argparse.Namespace) -> Choices:
+    from ..inference import Choices
+
+    region = None
+    if options.region is not None:
+        z0, z1, y0, y1, x0, x1 = options.region
+        region = ((z0, z1), (y0, y1), (x0, x1))
+    memory = None if options.memory is None else int(options.memory * (1 << 20))
+    return Choices(tuple(options.organs), region, options.overlap, memory)
+
+
+def _segment_all(
+    jobs: list[Job], predictor: Predictor, choices: Choices, table: Path | None, many: bool
+) -> list[str]:
     """Segments every scan, or this process's share of them, and writes one table; returns which scans failed."""
     from ..ranks import gathered, joined, rank, world_size
     from ..statistics import write_statistics
@@ -108,7 +153,7 @@ def _segment_all(jobs: list[Job], predictor: Predictor, table: Path | None, many
         try:
             for index in range(rank(), len(jobs), world_size()):
                 try:
-                    rows[index] = _segment(*jobs[index], predictor, cancel)
+                    rows[index] = _segment(*jobs[index], predictor, choices, table is not None, cancel)
                 except SkcdfError as error:
                     if not many:
                         raise
@@ -155,27 +200,34 @@ def _outputs(options: argparse.Namespace, scans: list[Path], many: bool) -> list
 
 
 def _segment(
-    scan: Path, output: Path, picture: Path | None, predictor: Predictor, cancel: CancelToken
+    scan: Path,
+    output: Path,
+    picture: Path | None,
+    predictor: Predictor,
+    choices: Choices,
+    unsure: bool,
+    cancel: CancelToken,
 ) -> list[OrganStatistics]:
     from ..check import check_input
     from ..image import read_image, write_label_map
+    from ..organ_rows import organ_rows
     from ..picture import write_picture
-    from ..statistics import organ_statistics
     from .console import ConsoleProgress
 
     model = predictor.bundle
     image = read_image(scan)
-    for warning in check_input(image, model):
+    region = choices.cropped(image).geometry if choices.region else None
+    for warning in check_input(image, model, region):
         print(f"warning: {warning.message} {warning.hint}", file=sys.stderr)
     progress = ConsoleProgress()
-    result = predictor.segment(image, progress=progress, cancel=cancel)
+    result = predictor.segment(image, choices, progress=progress, cancel=cancel, unsure=unsure)
     progress.close()
     for note in result.notes:
         print(f"note: {note}", file=sys.stderr)
     title = f"{model.name} {model.version}"
     labels = result.label_map.array
     write_label_map(output, labels, image.geometry, note=f"{model.notice} {title}")
-    rows = organ_statistics(image, labels, model.label_set, title, model.notice)
+    rows = organ_rows(image, result, model, choices)
     _print(scan, output, rows, result.seconds, result.windows)
     if picture:
         _or_note(lambda: write_picture(picture, image, labels, model.label_set, f"{title}. {model.notice}"))
@@ -203,7 +255,7 @@ def _print(scan: Path, output: Path, rows: list[OrganStatistics], seconds: float
             f"{row.mean:.0f}",
             f"{row.sd:.0f}",
             str(row.pieces),
-            "at the edge" if row.at_edge else "",
+            ", ".join(row.flags),
         ]
         for row in rows
         if row.mean is not None and row.sd is not None
