@@ -65,7 +65,7 @@ LAYERS = (
 )
 WITHOUT_TORCH = (
     *("image", "labels", "phantom", "pool", "models", "datasets", "check", "report"),
-    *("model_store", "comparison", "worker_client", "worker", "worker_jobs"),
+    *("model_store", "project", "comparison", "worker_client", "worker", "worker_jobs"),
     # The front door of fine-tuning watches before it imports torch, and in Slicer it never does.
     *(
         "events",

@@ -23,6 +23,7 @@ COMMANDS = (
     "train",
     "finetune",
     "evaluate",
+    "project",
     "pool",
     "model",
     "review",

@@ -13,6 +13,7 @@ from .pool_locks import print_locks
 
 if TYPE_CHECKING:
     from ..case_record import CaseRecord
+    from ..labels import LabelSet
 
 SUMMARY = "Make a labelled pool, import and add cases, revise, withdraw, list and verify them."
 EXAMPLE = """examples:
@@ -53,7 +54,12 @@ def run(options: argparse.Namespace) -> int:
 
 def _add_create(actions: Any) -> None:
     create = _action(actions, "create", "make an empty pool", _create)
-    labels = create.add_mutually_exclusive_group(required=True)
+    add_label_arguments(create)
+
+
+def add_label_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what a new pool needs to know: ``--labels`` or ``--organs``, ``--modality``, ``--synthetic``."""
+    labels = parser.add_mutually_exclusive_group(required=True)
     labels.add_argument(
         "--labels", help="a label set: synapse13, amos15, openkbp7, hippocampus2, or a .json file"
     )
@@ -62,9 +68,21 @@ def _add_create(actions: Any) -> None:
         help="or the organs, separated by commas: names that a shipped label set knows, or NAME=SCHEME:CODE or "
         "NAME=SCHEME:CODE/SIDE",
     )
-    create.add_argument("--modality", required=True, choices=("CT", "MR"))
-    create.add_argument(
+    parser.add_argument("--modality", required=True, choices=("CT", "MR"))
+    parser.add_argument(
         "--synthetic", action="store_true", help="every scan will be a phantom; models trained on them say so"
+    )
+
+
+def chosen_labels(options: argparse.Namespace, name: str) -> LabelSet:
+    """The label set that ``--labels`` or ``--organs`` names; the latter's is called ``name``."""
+    from ..labels import LabelSet
+    from ..organ_list import organs_from_text
+
+    return (
+        organs_from_text(options.organs, name)
+        if options.organs is not None
+        else LabelSet.load(options.labels)
     )
 
 
@@ -78,17 +96,12 @@ def _action(actions: Any, name: str, text: str, work: Any) -> argparse.ArgumentP
 
 
 def _create(options: argparse.Namespace) -> int:
-    from ..labels import LabelSet
-    from ..organ_list import organs_from_text
     from ..pool import LabelledPool
 
-    if options.organs is not None:
-        label_set = organs_from_text(options.organs, options.pool.resolve().name)
-    else:
-        label_set = LabelSet.load(options.labels)
+    label_set = chosen_labels(options, options.pool.resolve().name)
     LabelledPool.create(options.pool, label_set, options.modality, synthetic=options.synthetic)
     print(f"{options.pool}: an empty pool for {options.modality} scans with {len(label_set.labels)} labels")
-    _print_labels(label_set)
+    print_labels(label_set)
     return 0
 
 
@@ -102,7 +115,7 @@ def _extend(options: argparse.Namespace) -> int:
     print(
         f"{options.pool}: {len(pool.label_set.labels) - before} labels more; in the cases so far they are unknown"
     )
-    _print_labels(pool.label_set, before)
+    print_labels(pool.label_set, before)
     trained = [record.current for record in pool.records() if record.split == "training" and record.current]
     if trained:
         full = sum(set(revision.annotated) == set(pool.label_set.names) for revision in trained)
@@ -113,7 +126,8 @@ def _extend(options: argparse.Namespace) -> int:
     return 0
 
 
-def _print_labels(label_set: Any, first: int = 0) -> None:
+def print_labels(label_set: LabelSet, first: int = 0) -> None:
+    """Prints the labels from the ``first`` on, with values, codes and partners."""
     from ..text_table import table
 
     rows = [["label", "value", "code", "partner"]]

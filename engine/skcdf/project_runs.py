@@ -1,0 +1,105 @@
+"""The trainings of a project: a folder for each, named by the day, and which of them was stopped and can go on.
+
+Needs no torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .errors import SkcdfError
+from .files import read_json
+from .lock import lock_owner
+from .models import MODEL_FILE
+from .run_folder import CHECKPOINT_FILE, LOCK_FILE, LOG_FILE, RUN_FILE
+from .weights import read_metadata
+
+RUN_NAME = re.compile(r"(\d{4}-\d\d-\d\d)_([1-9]\d*)")
+_TIME = "%Y-%m-%d %H:%M:%S"
+
+
+@dataclass(frozen=True)
+class RunState:
+    """A training that was stopped, and can go on.
+
+    Attributes:
+        folder: the run's.
+        iteration: steps that its checkpoint has behind it.
+        total: steps in all.
+        started: when it began, UTC, ISO 8601.
+        running: whether a program works in it at this moment.
+    """
+
+    folder: Path
+    iteration: int
+    total: int
+    started: str
+    running: bool = False
+
+
+def new_run_folder(runs: Path) -> Path:
+    """A name below ``runs`` that nothing has: ``2026-11-26_1``, by the day. The folder is not made."""
+    day = time.strftime("%Y-%m-%d")
+    number = 1
+    while os.path.lexists(runs / f"{day}_{number}"):
+        number += 1
+    return runs / f"{day}_{number}"
+
+
+def unfinished_run(runs: Path) -> RunState | None:
+    """The newest training below ``runs`` that has a checkpoint and is not done.
+
+    ``None``: there is none, or a later one is done. A run whose checkpoint cannot be read is passed over.
+    """
+    for run in reversed(_runs(runs)):
+        if _is_done(run):
+            return None
+        with contextlib.suppress(SkcdfError, OSError, ValueError, KeyError, TypeError):
+            state = json.loads(read_metadata(run / CHECKPOINT_FILE)["skcdf"])
+            iteration, total = int(state["iteration"]), int(state["config"]["iterations"])
+            return RunState(run, iteration, total, _beginning(run), _is_running(run))
+    return None
+
+
+def _runs(folder: Path) -> list[Path]:
+    """Folders of trainings, the oldest first."""
+    found = []
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if (match := RUN_NAME.fullmatch(path.name)) and path.is_dir():
+                found.append((match[1], int(match[2]), path))
+    return [path for _, _, path in sorted(found)]
+
+
+def _is_done(run: Path) -> bool:
+    """Whether a training's outcome is where it should be.
+
+    A model alone is none: its validation, or its way into the store, may have been interrupted.
+    """
+    if not (run / RUN_FILE).is_file():  # no fine-tuning
+        return (run / "model" / MODEL_FILE).is_file()
+    with contextlib.suppress(SkcdfError, AttributeError):
+        record = read_json(run / RUN_FILE, "fine-tuning run")
+        return bool(record.get("finished")) and not (record.get("store") and not record.get("version"))
+    return False
+
+
+def _is_running(run: Path) -> bool:
+    owner = lock_owner(run / LOCK_FILE)
+    return owner is not None and not owner.is_dead
+
+
+def _beginning(run: Path) -> str:
+    """When a training began: its log's first line says it in the computer's own time."""
+    with contextlib.suppress(OSError, ValueError):
+        with open(run / LOG_FILE, encoding="utf-8", errors="replace") as log:
+            first = log.readline()[: len("2026-11-26 12:00:00")]
+        return datetime.strptime(first, _TIME).astimezone(UTC).isoformat()
+    return datetime.fromtimestamp((run / CHECKPOINT_FILE).stat().st_mtime, UTC).isoformat(timespec="seconds")
