@@ -1,4 +1,4 @@
-"""Names for cases that come from elsewhere: files on every platform can have them."""
+"""Names for cases: made of those that they have elsewhere, or numbers; files on every platform can have them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from .files import unsuitable_name
 from .pool_entry import LONGEST_NAME
 
 _ROOM_FOR_NUMBER = 6
+_NUMBERED = re.compile(r"case_(\d{1,9})")
 
 
 class CaseNames:
@@ -33,3 +34,10 @@ class CaseNames:
             candidate, number = f"{plain}_{number}", number + 1
         self._taken.add(candidate.casefold())
         return candidate
+
+    def numbered(self) -> str:
+        """``case_001`` and so on, one more than the highest: a file's name may be a patient's, a number is not."""
+        numbers = [int(match[1]) for name in self._taken if (match := _NUMBERED.fullmatch(name))]
+        name = f"case_{max(numbers, default=0) + 1:03d}"
+        self._taken.add(name)
+        return name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from .annotations import Annotation, read_annotation
 from .cases import Split
@@ -12,7 +13,7 @@ from .image import Image, read_image
 from .label_mapping import LabelMapping, MappingFile, SourceLabel, map_labels
 from .labels import LabelSet
 from .pool_sources import Source, SourceCase
-from .progress import CancelToken, Progress, ProgressCallback
+from .progress import CancelToken, Progress, ProgressCallback, ignore_progress
 
 
 @dataclass(frozen=True)
@@ -192,3 +193,31 @@ class ImportReader:
 
     def _map(self, labels: Sequence[SourceLabel]) -> LabelMapping:
         return map_labels(labels, self._label_set, self._options.file, self._options.values_are_targets)
+
+
+def labels_of_file(path: Path, image: Image, label_set: LabelSet, file: MappingFile) -> TakenLabels:
+    """The labels of one file on its scan's grid, with a pool's values.
+
+    Args:
+        path: a ``.seg.nrrd`` file, or a label map whose values are the pool's.
+        image: the scan.
+        label_set: of the pool.
+        file: decides on segments that are not clear.
+
+    Raises:
+        SkcdfError: it is damaged or holds nothing, a segment is not clear, or ``file`` names what the pool lacks.
+    """
+    file.check(label_set)
+    case = SourceCase(path.name, None, (path,), "")
+    source = Source(path.parent, "a file", (case,))
+    reader = ImportReader(source, label_set, ImportOptions(file, values_are_targets=True))
+    survey = reader.survey(ignore_progress, None)
+    if survey.undecided:
+        unknown = ", ".join(label.name for label in survey.undecided)
+        raise SkcdfError(
+            f"{path}: which labels of the pool these are is not clear: {unknown}.",
+            f"Rename them ({', '.join(label_set.names)}), or give a mapping file.",
+        )
+    labels = reader.labels(case, image)
+    assert labels is not None  # it has a label map
+    return labels

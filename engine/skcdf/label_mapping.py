@@ -95,9 +95,21 @@ class MappingFile:
         Raises:
             SkcdfError: there is no such file, or it is no mapping file.
         """
-        content = read_json(path, "mapping file")
+        return cls.from_json(read_json(path, "mapping file"), str(path))
+
+    @classmethod
+    def from_json(cls, content: Any, source: str) -> MappingFile:
+        """Reads the content of a mapping file.
+
+        Args:
+            content: the parsed JSON.
+            source: where it comes from, for messages.
+
+        Raises:
+            SkcdfError: it is none.
+        """
         try:
-            plain = record_from_plain(_Plain, content, str(path))
+            plain = record_from_plain(_Plain, content, source)
             return cls(
                 {key: _text(f"labels.{key}", name, True) for key, name in plain.labels.items()},
                 plain.merge,
@@ -109,7 +121,8 @@ class MappingFile:
             )
         except FieldError as error:
             raise SkcdfError(
-                f"{path}: not a mapping file: {error.message}", "See docs/pool-import.md, or write a new one."
+                f"{source}: not a mapping file: {error.message}",
+                "See docs/pool-import.md, or write a new one.",
             ) from error
 
     def decision(self, label: SourceLabel) -> tuple[str | None] | None:

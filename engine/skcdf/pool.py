@@ -17,18 +17,18 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from .case_record import CaseRecord, Revision, image_file, label_file
+from .case_record import CaseRecord, image_file, label_file
 from .cases import MODALITIES, SPLITS, Case, Dataset, Modality, Split, State, make_dataset
 from .errors import SkcdfError
-from .files import flush_to_disk, remove, utc_now
+from .files import flush_to_disk, remove
 from .image import Image, read_image, write_image, write_label_map
 from .image_hash import voxel_hash
 from .labels import LabelSet
 from .pool_check import PoolProblem, PoolReport
 from .pool_description import POOL_FILE, PoolDescription, cases_hash
-from .pool_entry import CheckedLabels, Preview, check_image, check_labels, check_name
+from .pool_entry import Preview, check_image, check_labels, check_name, new_revision
 from .pool_folder import LABEL_SET_FILE, PoolFolder
-from .pool_newcomer import newcomer
+from .pool_newcomer import known_better, newcomer
 from .progress import CancelToken, ProgressCallback, ignore_progress
 
 __all__ = ["POOL_FILE", "KnownSubject", "LabelledPool", "PoolProblem", "PoolReport", "Preview"]
@@ -146,6 +146,17 @@ class LabelledPool:
         words = unicodedata.normalize("NFKC", subject).casefold().split()
         return hashlib.sha256(f"{self.description.salt}:{' '.join(words)}".encode()).hexdigest()
 
+    def with_subject(self, record: CaseRecord, subject: str) -> CaseRecord:
+        """A case with its person named, where only the case's own name was known so far; empty: as it was.
+
+        Raises:
+            SkcdfError: other cases of that person are in the other split.
+        """
+        if not subject.strip():
+            return record
+        named = (self.subject_hash(subject), self.subject_hash(record.name))
+        return replace(record, subject=known_better(record, *named, self.records()))
+
     def preview(
         self,
         name: str,
@@ -187,7 +198,7 @@ class LabelledPool:
             return Preview(bare, {}, ())
         checked = check_labels(name, image, label, self.label_set, annotated, proposal, accept_sides)
         return Preview(
-            bare.revised(_revision(bare, label, checked, model)), checked.volumes_ml, checked.warnings
+            bare.revised(new_revision(bare, label, checked, model)), checked.volumes_ml, checked.warnings
         )
 
     def add_case(
@@ -251,6 +262,7 @@ class LabelledPool:
         model: str | None = None,
         proposal: Image | None = None,
         accept_sides: bool = False,
+        subject: str = "",
     ) -> Case:
         """Adds a corrected label map to a case, as its newest revision; those before stay.
 
@@ -259,10 +271,11 @@ class LabelledPool:
             label: the label map on the grid of the case's image.
             annotated: names of the labels that were annotated; ``None``: those of the revision before, or all.
             model, proposal, accept_sides: see `add_case`.
+            subject: whose scan it is, for a case of which only its own name was known; empty: as it was.
 
         Raises:
-            SkcdfError: there is no such case, it is withdrawn, the label map does not fit, another program is
-                changing the case, or a file cannot be written. The pool is as it was.
+            SkcdfError: there is no such case, it is withdrawn, the label map does not fit, the subject is in another
+                split, another program is changing the case, or a file cannot be written. The pool is as it was.
         """
         self.record(name)  # a case that is not there gets no lock
         with self._folder.changing(name, "revising") as incoming:
@@ -275,7 +288,7 @@ class LabelledPool:
             checked = check_labels(name, image, label, self.label_set, annotated, proposal, accept_sides)
             # The scan of a case that was unlabelled moves to those with label maps: a copy, until it counts.
             revised = replace(record, image_file=image_file(record, labelled=True))
-            revised = revised.revised(_revision(revised, label, checked, model))
+            revised = revised.revised(new_revision(revised, label, checked, model))
             write_label_map(incoming / "label.nii.gz", label.array, label.geometry)
             places = {"label.nii.gz": revised.revisions[-1].file}
             moves = revised.image_file != record.image_file
@@ -284,6 +297,7 @@ class LabelledPool:
                 flush_to_disk(incoming / "image.nii.gz")
                 places["image.nii.gz"] = revised.image_file
             with self._folder.committing(f"revising {name}"):
+                revised = self.with_subject(revised, subject)
                 self._folder.commit(revised, incoming, places)
                 if moves:
                     with contextlib.suppress(
@@ -377,16 +391,3 @@ class LabelledPool:
             split=record.split,
             proposed_by=current.model if current else None,
         )
-
-
-def _revision(record: CaseRecord, label: Image, checked: CheckedLabels, model: str | None) -> Revision:
-    label_hash = voxel_hash(label)
-    return Revision(
-        file=label_file(record, label_hash),
-        voxel_hash=label_hash,
-        annotated=checked.annotated,
-        created=utc_now(),
-        model=model,
-        proposal_dice=checked.proposal_dice,
-        sides_accepted=checked.sides_accepted,
-    )

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .case_record import CaseRecord
+from .case_record import CaseRecord, Revision, label_file
 from .errors import SkcdfError
-from .files import unsuitable_name
+from .files import unsuitable_name, utc_now
 from .image import Image
+from .image_hash import voxel_hash
 from .labels import LabelSet
 from .metrics import dice
 from .sides import contradicted_sides
@@ -124,6 +125,20 @@ def check_labels(
         )
     agreement = None if proposal is None else _agreement(proposal.array, label.array, names, label_set)
     return CheckedLabels(names, volumes, (*warnings, *sides), agreement, bool(sides))
+
+
+def new_revision(record: CaseRecord, label: Image, checked: CheckedLabels, model: str | None) -> Revision:
+    """The entry of a label map that was checked, for the case ``record``."""
+    label_hash = voxel_hash(label)
+    return Revision(
+        file=label_file(record, label_hash),
+        voxel_hash=label_hash,
+        annotated=checked.annotated,
+        created=utc_now(),
+        model=model,
+        proposal_dice=checked.proposal_dice,
+        sides_accepted=checked.sides_accepted,
+    )
 
 
 def _counts(name: str, label: Image, label_set: LabelSet) -> dict[int, int]:

@@ -6,19 +6,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-import numpy as np
-
 from .case_names import CaseNames
 from .case_record import CaseRecord
 from .cases import Split
 from .errors import SkcdfError
-from .geometry import axis_order_to_lps
-from .image import Image, read_geometry
+from .image import Image
 from .image_hash import voxel_hash
 from .import_reader import ImportOptions, ImportReader, LabelSurvey, TakenLabels
 from .import_subjects import ImportSubjects
 from .label_mapping import LabelMapping, SourceLabel
 from .pool import LabelledPool
+from .pool_contribution import looks_like_labels, on_pool_grid
 from .pool_entry import check_labels
 from .pool_newcomer import newcomer
 from .pool_sources import Source, SourceCase
@@ -27,8 +25,6 @@ from .progress import CancelToken, Progress, ProgressCallback, ignore_progress
 __all__ = ["Action", "ImportEntry", "ImportOptions", "ImportPlan", "plan_import"]
 
 Action = Literal["add", "revise", "differs", "there", "refuse"]
-
-_FEW_VALUES = 32
 
 
 @dataclass(frozen=True)
@@ -139,7 +135,7 @@ class ImportPlan:
         model, accept_sides = entry.source.model, self.options.accept_sides or entry.source.sides_accepted
         if entry.action == "revise":
             assert labels is not None
-            label = _on_pool_grid(labels.image, self.pool, self.pool.record(entry.name))
+            label = on_pool_grid(labels.image, self.pool, self.pool.record(entry.name))
             self.pool.revise(
                 entry.name, label, annotated=labels.annotated, model=model, accept_sides=accept_sides
             )
@@ -245,7 +241,7 @@ class _Planner:
     def _entry_of_new(
         self, case: SourceCase, image: Image, image_hash: str, labels: TakenLabels | None
     ) -> ImportEntry:
-        if labels is None and _looks_like_labels(image):
+        if labels is None and looks_like_labels(image):
             raise SkcdfError(
                 f"{case.image}: it has few different values and looks like a label map, but no scan belongs to it.",
                 "Name label maps CASE_label or put them into labels/.",
@@ -315,14 +311,6 @@ def _with_labels(entry: ImportEntry, labels: TakenLabels, volumes_ml: Mapping[st
     )
 
 
-def _on_pool_grid(label: Image, pool: LabelledPool, record: CaseRecord) -> Image:
-    """The label map on the grid of the pool's copy of the scan, which may have its axes in another order."""
-    geometry = read_geometry(pool.root / record.image_file)
-    in_lps = axis_order_to_lps(label.geometry).apply(label.array)
-    array = np.ascontiguousarray(axis_order_to_lps(geometry).undo(in_lps))
-    return replace(label, array=array, geometry=geometry)
-
-
 def _blockers(
     pool: LabelledPool, source: Source, options: ImportOptions, survey: LabelSurvey
 ) -> Iterator[str]:
@@ -366,9 +354,3 @@ def _left_behind(entries: tuple[ImportEntry, ...]) -> Iterator[str]:
 
 def _case_names(source: Source) -> set[str]:
     return {case.name for case in source.cases}
-
-
-def _looks_like_labels(image: Image) -> bool:
-    """Whether a scan is surely none: hardly any different values, all whole and none negative."""
-    some = np.unique(image.array[::3, ::3, ::3])
-    return len(some) <= _FEW_VALUES and bool((some >= 0).all() and (some == np.rint(some)).all())

@@ -57,6 +57,27 @@ def newcomer(
     return replace(record, image_file=image_file(record, labelled))
 
 
+def known_better(record: CaseRecord, subject: str, own: str, records: Sequence[CaseRecord]) -> str:
+    """The subject of a case, now that somebody says whose scan it is.
+
+    Args:
+        record: the case.
+        subject: hash of the person.
+        own: hash of the case's own name, by which it stands while nobody has said whose scan it is.
+        records: all cases of the pool.
+
+    Raises:
+        SkcdfError: other cases of that person are in the other split.
+    """
+    other = next((each for each in records if each.subject == subject and each.name != record.name), None)
+    if other is not None and other.split != record.split:
+        raise SkcdfError(
+            f"Case {record.name} is of the same subject as {other.name}, which is for {other.split}.",
+            f"Withdraw {record.name}: it is for {record.split}, and nobody may be both trained and validated on.",
+        )
+    return subject if record.subject == own else record.subject
+
+
 def validating_subjects(labelled: int) -> int:
     """How many of so many labelled subjects should validate."""
     return 0 if labelled < FIRST_VALIDATING else 1 + (labelled - FIRST_VALIDATING) // EVERY

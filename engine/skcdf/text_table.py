@@ -1,4 +1,4 @@
-"""Aligned columns of text, for a terminal."""
+"""Text for people: aligned columns, and numbers with their noun."""
 
 from __future__ import annotations
 
@@ -14,3 +14,8 @@ def table(rows: list[list[str]]) -> str:
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def cases(number: int) -> str:
+    """``1 case``, ``2 cases``."""
+    return f"{number} case{'' if number == 1 else 's'}"

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SkcdfError
+from ..text_table import cases, table
 from .pool_cases import add_case_actions
-from .pool_import import add_import_action, cases
+from .pool_import import add_import_action
 from .pool_locks import print_locks
 
 if TYPE_CHECKING:
@@ -128,7 +129,6 @@ def _extend(options: argparse.Namespace) -> int:
 
 def print_labels(label_set: LabelSet, first: int = 0) -> None:
     """Prints the labels from the ``first`` on, with values, codes and partners."""
-    from ..text_table import table
 
     rows = [["label", "value", "code", "partner"]]
     for label in label_set.labels[first:]:
@@ -144,7 +144,6 @@ def print_labels(label_set: LabelSet, first: int = 0) -> None:
 
 def _list(options: argparse.Namespace) -> int:
     from ..pool import LabelledPool
-    from ..text_table import table
 
     pool = LabelledPool.open(options.pool)
     records, labels = pool.records(), pool.label_set.labels

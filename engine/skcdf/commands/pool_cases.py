@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SkcdfError
 from .console import ConsoleProgress, cancel_on_interrupt
-from .pool_import import add_side_and_split, label_names, print_entry, print_volumes
+from .pool_import import add_side_and_split, label_names, print_entry
 
 if TYPE_CHECKING:
     from ..image import Image
@@ -82,6 +82,7 @@ def _add_labelling(parser: argparse.ArgumentParser, default: str) -> None:
 def _add(options: argparse.Namespace) -> int:
     from ..case_names import CaseNames
     from ..image import read_image, stem
+    from ..import_text import volumes_text
     from ..pool import LabelledPool
 
     pool = LabelledPool.open(options.pool)
@@ -111,9 +112,8 @@ def _add(options: argparse.Namespace) -> int:
         case = pool.add_case(name, image, label, **arguments)
         print(f"{case.name}: added for {case.split}, {case.state}")
     if labels is not None:
-        print_volumes(
-            pool.label_set.names, tuple(preview.volumes_ml), preview.volumes_ml, _voxels(labels, preview)
-        )
+        names, volumes = pool.label_set.names, preview.volumes_ml
+        print(volumes_text(names, tuple(volumes), volumes, _voxels(labels, preview)))
     return 0
 
 
@@ -139,6 +139,7 @@ def _add_unlabelled(options: argparse.Namespace) -> int:
 
 def _revise(options: argparse.Namespace) -> int:
     from ..image import read_image
+    from ..import_text import volumes_text
     from ..pool import LabelledPool
     from ..pool_entry import check_labels
 
@@ -166,7 +167,8 @@ def _revise(options: argparse.Namespace) -> int:
             accept_sides=options.sides_are_right,
         )
         print(f"{record.name}: has revision {len(record.revisions) + 1}, {record.split}")
-    print_volumes(pool.label_set.names, checked.annotated, checked.volumes_ml, _voxels(labels, checked))
+    voxels = _voxels(labels, checked)
+    print(volumes_text(pool.label_set.names, checked.annotated, checked.volumes_ml, voxels))
     return 0
 
 
@@ -207,29 +209,14 @@ def _unlock(options: argparse.Namespace) -> int:
 
 def _labels(options: argparse.Namespace, pool: LabelledPool, path: Path, image: Image) -> TakenLabels:
     """The labels of a file on the scan's grid, with the pool's values."""
-    from ..import_reader import ImportOptions, ImportReader
+    from ..import_reader import labels_of_file
     from ..label_mapping import MappingFile
-    from ..pool_sources import Source, SourceCase
-    from ..progress import ignore_progress
 
     file = MappingFile() if options.mapping is None else MappingFile.load(options.mapping)
-    file.check(pool.label_set)
     names = label_names(options.annotated)
     if names is not None and names != (_ALL,):
         file = replace(file, annotated=names)
-    case = SourceCase(path.name, None, (path,), "")
-    source = Source(path.parent, "a file", (case,))
-    reader = ImportReader(source, pool.label_set, ImportOptions(file, values_are_targets=True))
-    survey = reader.survey(ignore_progress, None)
-    if survey.undecided:
-        unknown = ", ".join(label.name for label in survey.undecided)
-        raise SkcdfError(
-            f"{path}: which labels of the pool these are is not clear: {unknown}.",
-            f"Rename them ({', '.join(pool.label_set.names)}), or give a mapping file.",
-        )
-    labels = reader.labels(case, image)
-    assert labels is not None
-    return labels
+    return labels_of_file(path, image, pool.label_set, file)
 
 
 def _annotated(options: argparse.Namespace, pool: LabelledPool, default: Any) -> tuple[str, ...]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SkcdfError
-from ..text_table import table
+from ..text_table import cases
 from .console import ConsoleProgress, cancel_on_interrupt
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def label_names(text: str | None) -> tuple[str, ...] | None:
 
 
 def _import(options: argparse.Namespace) -> int:
+    from ..import_text import counts_text, mapping_text
     from ..pool import LabelledPool
     from ..pool_import import plan_import
     from ..pool_sources import open_source
@@ -85,7 +86,8 @@ def _import(options: argparse.Namespace) -> int:
     print(f"{options.source}: {source.kind} with {cases(len(source.cases))}")
     with cancel_on_interrupt() as cancel:
         plan = plan_import(pool, source, _options(options), ConsoleProgress(), cancel)
-        _print_mapping(plan)
+        if text := mapping_text(plan):
+            print(text)
         if options.write_mapping is not None:
             return _write_mapping(plan, options)
         for warning in plan.warnings:
@@ -96,12 +98,12 @@ def _import(options: argparse.Namespace) -> int:
             for entry in plan.entries:
                 print_entry(entry, True)
                 print_organs(entry, pool.label_set.names)
-            print(f"dry run, nothing was written: {_counts(plan.entries, True)}")
+            print(f"dry run, nothing was written: {counts_text(plan.entries, True)}")
             return _code(plan.entries)
         for entry in plan.of("there", "differs", "refuse"):
             print_entry(entry, False)
         outcome = plan.run(ConsoleProgress(), cancel, lambda entry: print_entry(entry, False))
-    print(f"{options.pool}: {_counts(outcome)}")
+    print(f"{options.pool}: {counts_text(outcome, False)}")
     return _code(outcome)
 
 
@@ -120,14 +122,6 @@ def _options(options: argparse.Namespace) -> ImportOptions:
     return ImportOptions(
         file, options.values_are_pool_values, options.revise, options.sides_are_right, options.split
     )
-
-
-def _print_mapping(plan: ImportPlan) -> None:
-    rows = [["label", "becomes", "by"]]
-    rows += [[each.source.name, each.target or "(left out)", each.by] for each in plan.mapping.mapped]
-    rows += [[label.name, "?", "-"] for label in plan.mapping.unmapped]
-    if len(rows) > 1:
-        print(table(list(map(list, dict.fromkeys(map(tuple, rows))))))
 
 
 def _write_mapping(plan: ImportPlan, options: argparse.Namespace) -> int:
@@ -163,71 +157,28 @@ def _bare(plan: ImportPlan) -> bool:
 
 def print_entry(entry: ImportEntry, planned: bool) -> None:
     """Prints what becomes, or became, of a case: in a dry run organ by organ."""
+    from ..import_text import entry_text
+
     if entry.action == "refuse":
-        print(f"error: {entry.name}: {entry.reason}", file=sys.stderr, flush=True)
+        print(f"error: {entry_text(entry, planned)}", file=sys.stderr, flush=True)
         return
-    if entry.action in ("there", "differs"):
-        print(f"{entry.name}: is there already. {entry.reason}".rstrip())
-        if entry.action == "there":
-            return
-    else:
-        print(f"{entry.name}: {_deed(entry, planned)}", flush=True)
+    print(entry_text(entry, planned), flush=True)
+    if entry.action == "there":
+        return
     for warning in entry.warnings:
         print(f"warning: {entry.name}: {warning}", file=sys.stderr, flush=True)
 
 
 def print_organs(entry: ImportEntry, names: Sequence[str]) -> None:
     """Prints every label of the pool, ``names``, with its volume in a case, or as absent or unknown."""
+    from ..import_text import volumes_text
+
     if entry.annotated:
-        print_volumes(names, entry.annotated, entry.volumes_ml, entry.voxels)
-
-
-def print_volumes(
-    names: Sequence[str], annotated: Sequence[str], volumes_ml: Mapping[str, float], voxels: Mapping[str, int]
-) -> None:
-    """Prints the annotated labels with their volumes, and which of ``names`` are unknown."""
-    rows = [
-        [
-            f"  {name}",
-            *([f"{volumes_ml[name]:.2f} mL", f"{voxels[name]} voxels"] if voxels[name] else ["absent", ""]),
-        ]
-        for name in annotated
-    ]
-    print(table(rows))
-    unknown = [name for name in names if name not in annotated]
-    if unknown:
-        print(f"  unknown: {', '.join(unknown)}")
-
-
-def _deed(entry: ImportEntry, planned: bool) -> str:
-    be = "would be " if planned else ""
-    if entry.action == "revise":
-        return f"{be}revised, {entry.split}, {len(entry.annotated)} labels annotated"
-    if not entry.annotated:
-        return f"{be}added, unlabelled"
-    return f"{be}added for {entry.split}, {len(entry.annotated)} labels annotated"
-
-
-def _counts(entries: tuple[ImportEntry, ...], planned: bool = False) -> str:
-    actions = [entry.action for entry in entries]
-    words = {
-        "add": "to add" if planned else "added",
-        "revise": "to revise" if planned else "revised",
-        "there": "there already",
-        "differs": "with another label map",
-        "refuse": "refused",
-    }
-    parts = [f"{actions.count(action)} {word}" for action, word in words.items() if action in actions]
-    return ", ".join(parts) or "no cases"
+        print(volumes_text(names, entry.annotated, entry.volumes_ml, entry.voxels))
 
 
 def _code(entries: tuple[ImportEntry, ...]) -> int:
     return int(any(entry.action == "refuse" for entry in entries))
-
-
-def cases(number: int) -> str:
-    """``1 case``, ``2 cases``."""
-    return f"{number} case{'' if number == 1 else 's'}"
 
 
 def _listed(pool: LabelledPool) -> str:
