@@ -120,7 +120,7 @@ class Worker:
             if message.id in self._active():
                 raise RequestError(f"The id {message.id} is in use.", "Count ids up.")
             if isinstance(message, Ping):
-                self._events.send("result", id=message.id, request=message.name, **self._state())
+                self._events.send("result", id=message.id, request=message.kind, **self._state())
             elif isinstance(message, Shutdown):
                 self._ending.append(message.id)
                 self._token.cancel()
@@ -133,7 +133,7 @@ class Worker:
                 raise RequestError(f"{MOST_WAITING} requests are waiting already.", hint, message.id)
             else:
                 ahead = len(self._active())
-                self._events.send("accepted", id=message.id, request=message.name, ahead=ahead)
+                self._events.send("accepted", id=message.id, request=message.kind, ahead=ahead)
                 self._waiting.append(message)
             self._changed.notify_all()
 
@@ -174,7 +174,7 @@ class Worker:
             elif not self._ending and jobs.release():
                 self._events.send("released", reason="idle")
         for identity in self._ending:
-            self._events.send("result", id=identity, request=Shutdown.name)
+            self._events.send("result", id=identity, request=Shutdown.kind)
 
     def _next(self, patience_s: float | None) -> Request | None:
         """The next request, ``None`` when none comes in time or the end has come."""
@@ -196,7 +196,7 @@ class Worker:
 
         job = Job(request, ProgressEvents(self._events, id=request.id), self._events, self._token)
         try:
-            return "result", {"request": request.name, **jobs.run(job)}
+            return "result", {"request": request.kind, **jobs.run(job)}
         except Cancelled:
             return "cancelled", {}
         except SkcdfError as error:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from .errors import SkcdfError
 from .worker_evaluate_job import JOBS as EVALUATE_JOBS
 from .worker_job import Content, Job, Kinds
+from .worker_pool_jobs import JOBS as POOL_JOBS
 from .worker_requests import Release
 
 if TYPE_CHECKING:
     from .worker_model_jobs import ModelJobs
 
 INSTALL_HINT = "Install PyTorch; in Slicer, it comes with the PyTorch extension. Then start the worker again."
-_WITHOUT_TORCH: Kinds = {**EVALUATE_JOBS}
+_WITHOUT_TORCH: Kinds = {**EVALUATE_JOBS, **POOL_JOBS}
 
 _logger = logging.getLogger(__name__)
 

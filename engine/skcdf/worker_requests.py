@@ -6,57 +6,21 @@ Needs no torch.
 from __future__ import annotations
 
 import json
-import os
-import textwrap
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NoReturn
 
 from .errors import SkcdfError
 from .model_parts import require
 from .records import record_from_plain
+from .worker_pool_requests import PoolAdd, PoolAddUnlabelled, PoolImport, PoolPreview
+from .worker_request import LARGEST_ID, Request, RequestError
+from .worker_request import require_texts as _require_texts
+
+__all__ = ["LARGEST_ID", "REQUESTS", "Message", "Request", "RequestError", "parse_message"]
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Region = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-LARGEST_ID = 2**53
-"""Beyond it some JSON readers round."""
 MOST_PLACES = 1000
-_LONGEST_MESSAGE = 300
-
-
-class RequestError(SkcdfError):
-    """A message that is no request.
-
-    Args:
-        message, hint: see `SkcdfError`.
-        id: the message's id, where it has one that can be used.
-    """
-
-    def __init__(self, message: str, hint: str, id: int | None = None) -> None:  # noqa: A002 (the field's name)
-        super().__init__(textwrap.shorten(message, _LONGEST_MESSAGE), hint)
-        self.id = id
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (RequestError, (self.message, self.hint, self.id))
-
-
-@dataclass(frozen=True)
-class Request:
-    """What all requests but ``cancel`` have.
-
-    Attributes:
-        id: number by which its answers are known; not that of a request still waiting or running.
-    """
-
-    name: ClassVar[str]
-    id: int
-
-    def __post_init__(self) -> None:
-        require(0 <= self.id <= LARGEST_ID, "id", f"must be between 0 and 2^53, is {self.id}")
-        for each in fields(self):
-            value = getattr(self, each.name)
-            texts = value if isinstance(value, tuple) else (value,)
-            possible = all(_can_be_a_name(text) for text in texts if isinstance(text, str))
-            require(possible, each.name, "holds a character that no name can have")
 
 
 @dataclass(frozen=True)
@@ -76,7 +40,7 @@ class Segment(Request):
         memory_mib: what the sums of scores may take; ``None``: 2048.
     """
 
-    name: ClassVar[str] = "segment"
+    kind: ClassVar[str] = "segment"
     image: str
     output: str
     model: str = ""
@@ -104,7 +68,7 @@ class Check(Request):
         model, store, device, organs, region, overlap, memory_mib: see `Segment`.
     """
 
-    name: ClassVar[str] = "check"
+    kind: ClassVar[str] = "check"
     image: str
     model: str = ""
     store: str = ""
@@ -131,7 +95,7 @@ class Rank(Request):
         cache: folder in which figures of scans are kept; empty: none are.
     """
 
-    name: ClassVar[str] = "rank"
+    kind: ClassVar[str] = "rank"
     pool: str
     cases: tuple[str, ...] = ()
     model: str = ""
@@ -155,7 +119,7 @@ class Evaluate(Request):
         tolerance_mm: of the normalized surface Dice.
     """
 
-    name: ClassVar[str] = "evaluate"
+    kind: ClassVar[str] = "evaluate"
     prediction: str
     reference: str
     labels: str
@@ -179,7 +143,7 @@ class Compare(Request):
         store, cache, device: see `Rank`.
     """
 
-    name: ClassVar[str] = "compare"
+    kind: ClassVar[str] = "compare"
     pool: str
     after: str
     before: str = ""
@@ -196,21 +160,21 @@ class Compare(Request):
 class Release(Request):
     """Let go of the model and of GPU memory, before a training for example."""
 
-    name: ClassVar[str] = "release"
+    kind: ClassVar[str] = "release"
 
 
 @dataclass(frozen=True)
 class Ping(Request):
     """Say what the worker is doing; answered at once."""
 
-    name: ClassVar[str] = "ping"
+    kind: ClassVar[str] = "ping"
 
 
 @dataclass(frozen=True)
 class Shutdown(Request):
     """Cancel everything and end."""
 
-    name: ClassVar[str] = "shutdown"
+    kind: ClassVar[str] = "shutdown"
 
 
 @dataclass(frozen=True)
@@ -221,13 +185,17 @@ class Cancel:
         id: of the request that shall end; ``None``: the one that runs.
     """
 
-    name: ClassVar[str] = "cancel"
+    kind: ClassVar[str] = "cancel"
     id: int | None = None
 
 
 Message = Request | Cancel
-_KINDS: tuple[type[Message], ...] = (Segment, Check, Rank, Evaluate, Compare, Release, Ping, Shutdown, Cancel)
-REQUESTS = {kind.name: kind for kind in _KINDS}
+_KINDS: tuple[type[Message], ...] = (
+    *(Segment, Check, Rank, Evaluate, Compare),
+    *(PoolPreview, PoolAdd, PoolAddUnlabelled, PoolImport),
+    *(Release, Ping, Shutdown, Cancel),
+)
+REQUESTS = {each.kind: each for each in _KINDS}
 
 
 def parse_message(line: bytes) -> Message:
@@ -271,22 +239,9 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no number")
 
 
-def _can_be_a_name(text: str) -> bool:
-    """Whether a file can have this name: no NUL, and no half of a pair of surrogates where the system refuses it."""
-    try:
-        return b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:
-        return False
-
-
 def _require_choices(request: Segment | Check) -> None:
     overlap, memory = request.overlap, request.memory_mib
     require(overlap is None or 0 <= overlap < 1, "overlap", f"must be from 0 to below 1, is {overlap}")
     require(memory is None or memory >= 1, "memory_mib", f"must be at least 1, is {memory}")
     for low, high in request.region or ():
         require(0 <= low < high, "region", f"must hold rising ranges of voxels, has {low} to {high}")
-
-
-def _require_texts(request: Request, *names: str) -> None:
-    for name in names:
-        require(bool(getattr(request, name)), name, "must not be empty")
