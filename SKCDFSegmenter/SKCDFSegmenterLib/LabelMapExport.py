@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +11,9 @@ import vtk
 
 from skcdf.errors import SkcdfError
 from skcdf.image import Image
-from skcdf.labels import Label, LabelSet
+from skcdf.labels import LabelSet
 
-from .Terminology import TAG_NAME, structureOfTag
+from .SegmentIdentity import segmentsOfLabels
 from .VolumeImage import geometryOfVolume
 
 
@@ -53,17 +54,24 @@ def labelMapFromSegmentation(
     segmentationNode: slicer.vtkMRMLSegmentationNode,
     labelSet: LabelSet,
     volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    organs: Container[str] | None = None,
 ) -> ExportedLabelMap:
     """The segments that ``labelSet`` knows, on the grid of ``volumeNode``.
 
     Positions are compared in the world: parent transforms of both nodes are taken into account.
+
+    Args:
+        segmentationNode: the segments.
+        labelSet: the organs and their values.
+        volumeNode: the grid.
+        organs: names of the labels that are wanted, ``None`` for all; others are left out and take no voxels.
 
     Raises:
         SkcdfError: two segments are the same organ, or the volume has no usable grid.
     """
     geometry = geometryOfVolume(volumeNode)
     segmentation = segmentationNode.GetSegmentation()
-    valueOfSegment, foreign = _assignSegments(segmentation, labelSet)
+    valueOfSegment, foreign = _assignSegments(segmentationNode, labelSet, organs)
     layers: dict[int, list[str]] = {}
     for segmentID in valueOfSegment:
         layers.setdefault(segmentation.GetLayerIndex(segmentID), []).append(segmentID)
@@ -73,7 +81,7 @@ def labelMapFromSegmentation(
     contested = []
     for segmentIDs in layers.values():
         values = np.array([0, *(valueOfSegment[segmentID] for segmentID in segmentIDs)], array.dtype)
-        layer = values[_mergedLayer(segmentationNode, segmentIDs, volumeNode)]
+        layer = values[mergedSegments(segmentationNode, segmentIDs, volumeNode)]
         for plane in layer:  # slice by slice: counting needs 8 bytes per voxel
             sizes += np.bincount(plane.ravel(), minlength=len(sizes))
         voxels = np.flatnonzero((array > 0) & (layer > 0))
@@ -89,12 +97,16 @@ def labelMapFromSegmentation(
     )
 
 
-def _mergedLayer(
+def mergedSegments(
     segmentationNode: slicer.vtkMRMLSegmentationNode,
     segmentIDs: list[str],
     volumeNode: slicer.vtkMRMLScalarVolumeNode,
 ) -> np.ndarray:
-    """Segments of one layer, which cannot overlap, on the volume's grid; segment ``i`` has value ``i+1``."""
+    """Segments on the volume's grid, segment ``i`` with value ``i + 1``; where several overlap, with one of theirs.
+
+    Raises:
+        SkcdfError: a transform between segments and volume is not linear.
+    """
     names = vtk.vtkStringArray()
     for segmentID in segmentIDs:
         names.InsertNextValue(segmentID)
@@ -146,49 +158,22 @@ def _settle(
 
 
 def _assignSegments(
-    segmentation: slicer.vtkSegmentation, labelSet: LabelSet
+    segmentationNode: slicer.vtkMRMLSegmentationNode, labelSet: LabelSet, organs: Container[str] | None
 ) -> tuple[dict[str, int], list[str]]:
-    """The value of every segment that is an organ of the label set, and the names of those that are none."""
+    """The value of every segment that is a wanted organ of the label set, and the names of those that are none."""
+    segmentation = segmentationNode.GetSegmentation()
+    ofLabel, foreign = segmentsOfLabels(segmentationNode, labelSet)
     valueOfSegment: dict[str, int] = {}
-    segmentOfValue: dict[int, str] = {}
-    foreign = []
-    for segmentID in segmentation.GetSegmentIDs():
-        segment = segmentation.GetSegment(segmentID)
-        label = _labelOfSegment(segmentID, segment, labelSet)
-        if label is None:
-            foreign.append(segment.GetName())
-        elif label.value in segmentOfValue:
-            other = segmentation.GetSegment(segmentOfValue[label.value]).GetName()
+    for label in labelSet.labels:
+        if organs is not None and label.name not in organs:
+            continue
+        segmentIDs = ofLabel.get(label.name, [])
+        if len(segmentIDs) > 1:
+            first, second = (segmentation.GetSegment(segmentID).GetName() for segmentID in segmentIDs[:2])
             raise SkcdfError(
-                f"Segments {other} and {segment.GetName()} are both the organ {label.title}.",
+                f"Segments {first} and {second} are both the organ {label.title}.",
                 "Join them in the Segment Editor (Logical operators, Add), or delete one.",
             )
-        else:
+        for segmentID in segmentIDs:
             valueOfSegment[segmentID] = label.value
-            segmentOfValue[label.value] = segmentID
-    return valueOfSegment, foreign
-
-
-def _labelOfSegment(segmentID: str, segment: slicer.vtkSegment, labelSet: LabelSet) -> Label | None:
-    """The organ a segment is: by its terminology code, else by its ID, else by its name.
-
-    The code comes first since it is what the user sees and edits; the ID cannot be seen. A code that says
-    otherwise overrules ID and name.
-    """
-    structure = structureOfTag(_tag(segment))
-    if structure is not None:
-        byCode = [label for label in labelSet.labels if structure.isOf(label)]
-        if len(byCode) == 1:
-            return byCode[0]
-    name = segment.GetName().strip().casefold()
-    byID = [label for label in labelSet.labels if label.name == segmentID]
-    byName = [label for label in labelSet.labels if name in (label.name.casefold(), label.title.casefold())]
-    for label in (*byID, *byName):
-        if structure is None or not structure.contradicts(label):
-            return label
-    return None
-
-
-def _tag(segment: slicer.vtkSegment) -> str:
-    value = vtk.reference("")
-    return str(value) if segment.GetTag(TAG_NAME, value) else ""
+    return valueOfSegment, [segmentation.GetSegment(segmentID).GetName() for segmentID in foreign]

@@ -1,18 +1,30 @@
-"""A label map becomes a segmentation node: one segment per organ found, named, coloured and coded."""
+"""A label map becomes segments: one per organ found, named, coloured and coded."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import slicer
-import vtk
-from vtk.util.numpy_support import numpy_to_vtk
 
 from skcdf.errors import SkcdfError
 from skcdf.image import Image
 from skcdf.labels import Label, LabelSet
 
+from .OrganPlacement import Placement, Region, latticeOfVolumeIn, permittedVoxels, planPlacement
+from .Proposals import Proposal, rememberProposals
+from .SegmentDisplay import surfacesKept
+from .SegmentRecord import ModelRecord, anchorOf, writeRecord
+from .SegmentVoxels import (
+    BINARY_LABELMAP,
+    SegmentVoxels,
+    eraseVoxels,
+    orientedImage,
+    voxelsOfArray,
+    voxelsOfSegments,
+)
+from .Snapshot import takeSnapshot
 from .Terminology import TAG_NAME, terminologyTag
 from .VolumeImage import geometryOfVolume
 
@@ -22,21 +34,23 @@ class ImportedLabelMap:
     """A label map in the scene.
 
     Attributes:
-        segmentationNode: the new node.
-        found: the organs that have a segment, by value.
-        notFound: the organs of the label set that the label map does not hold; they have no segment, since an
-            empty segment would claim that somebody looked and the organ is absent.
+        segmentationNode: the node that has it.
+        found: the organs that have a new segment, or new voxels in their old one, by value.
+        notFound: the organs looked for that the label map does not hold; they have no segment, since an empty
+            segment would claim that somebody looked and the organ is absent.
+        kept: the organs whose segments were left as they are, since a person has edited, completed or drawn them.
     """
 
     segmentationNode: slicer.vtkMRMLSegmentationNode
     found: tuple[Label, ...]
     notFound: tuple[Label, ...]
+    kept: tuple[Label, ...] = ()
 
 
 def segmentationFromLabelMap(
     labelMap: Image, labelSet: LabelSet, volumeNode: slicer.vtkMRMLScalarVolumeNode, name: str
 ) -> ImportedLabelMap:
-    """Adds a segmentation of ``volumeNode`` to the scene.
+    """Adds a segmentation of ``volumeNode`` to the scene that no model has proposed.
 
     The segments share one label map whose values are those of the label set, so that a saved ``.seg.nrrd``
     has them, too. Segment IDs are the label names, and stay so when the user renames a segment.
@@ -50,53 +64,152 @@ def segmentationFromLabelMap(
     Raises:
         SkcdfError: the label map is on another grid, or holds values that the label set does not have.
     """
+    _check(labelMap, labelSet, volumeNode)
+    return _newSegmentation(labelMap.array, labelSet, labelSet.labels, volumeNode, name, None)
+
+
+def placeResult(
+    labelMap: Image,
+    labelSet: LabelSet,
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    *,
+    name: str,
+    record: ModelRecord,
+    segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
+    organs: Iterable[str] = (),
+    keepEdited: bool = True,
+    region: Region | None = None,
+) -> ImportedLabelMap:
+    """Puts a model's result into the scene: into a new segmentation, or into one that is there already.
+
+    In one that is there, segments that are still as a model proposed them get the new voxels and keep ID, name,
+    colour and place in the list; one whose organ is no longer found goes. Segments that a person has edited,
+    completed or drawn keep their voxels, also against new organs that overlap them; so do organs that the run was
+    not about. Segments that are no organ of the label set are left alone. `Snapshot.restorePrevious` undoes it.
+
+    Args:
+        labelMap: voxels ``(z, y, x)`` with values of ``labelSet``, on the grid of ``volumeNode``.
+        labelSet: what the values mean.
+        volumeNode: the segmented scan; a new segmentation is put under its parent transform.
+        name: the name of a new node.
+        record: the model.
+        segmentationNode: where the result goes; ``None``: into a new node.
+        organs: names of the labels that the run was about; empty: all.
+        keepEdited: whether edited segments stay; completed ones and those of other origin always do.
+        region: the box that was computed; outside it, what is replaced keeps its voxels. ``None``: everything was.
+
+    Raises:
+        SkcdfError: the label map is on another grid, holds values that the label set does not have, or the
+            segmentation cannot take it. The scene is as it was.
+    """
+    _check(labelMap, labelSet, volumeNode)
+    wanted = {labelSet.value_of(organ) for organ in organs}
+    labels = tuple(label for label in labelSet.labels if not wanted or label.value in wanted)
+    if segmentationNode is None:
+        return _newSegmentation(labelMap.array, labelSet, labels, volumeNode, name, record)
+    if segmentationNode.GetSegmentation().GetNumberOfSegments() == 0:
+        _tieToVolume(segmentationNode, volumeNode)
+    placement = planPlacement(segmentationNode, labelSet, [label.name for label in labels], keepEdited)
+    lattice = latticeOfVolumeIn(segmentationNode, volumeNode)
+    array = permittedVoxels(labelMap.array, placement, labelSet, segmentationNode, volumeNode, region)
+    voxels = voxelsOfArray(array, {label.name: label.value for label in placement.organs}, (0, 0, 0), lattice)
+    _replace(segmentationNode, volumeNode, placement, voxels, orientedImage(array, lattice), record)
+    found = tuple(label for label in placement.organs if not voxels[label.name].isEmpty)
+    notFound = tuple(label for label in placement.organs if voxels[label.name].isEmpty)
+    return ImportedLabelMap(segmentationNode, found, notFound, placement.kept)
+
+
+def _check(labelMap: Image, labelSet: LabelSet, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
     if not labelMap.geometry.same_grid(geometryOfVolume(volumeNode)):
         raise SkcdfError(
             f"{volumeNode.GetName()}: the label map lies on another grid than the volume.",
             "The volume was changed during the segmentation; segment it again.",
         )
-    voxels = _voxelsPerValue(labelMap.array, labelSet)
-    segmentationNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
-    segmentationNode.CreateDefaultDisplayNodes()
-    # Transform before reference geometry: Slicer converts that between the transforms of both nodes, once.
-    # The other way round, saving the scene resamples the segments onto a grid beside the volume's.
-    segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-    segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-    _placeBesideVolume(segmentationNode, volumeNode)
-
-    found = tuple(label for label in labelSet.labels if voxels[label.value])
-    sharedLabelMap = _orientedImage(labelMap.array, len(labelSet.labels), volumeNode)
-    for label in found:
-        segmentationNode.GetSegmentation().AddSegment(_segment(label, sharedLabelMap), label.name)
-    notFound = tuple(label for label in labelSet.labels if not voxels[label.value])
-    return ImportedLabelMap(segmentationNode, found, notFound)
-
-
-def _voxelsPerValue(array: np.ndarray, labelSet: LabelSet) -> np.ndarray:
-    """Voxels of every value, background included; slice by slice, since counting needs 8 bytes per voxel."""
-    if array.min() < 0 or array.max() >= labelSet.number_of_classes:
+    low, high = labelMap.array.min(), labelMap.array.max()
+    if low < 0 or high >= labelSet.number_of_classes:
         raise SkcdfError(
-            f"The label map holds values from {array.min()} to {array.max()}, but label set {labelSet.name} "
+            f"The label map holds values from {low} to {high}, but label set {labelSet.name} "
             f"has 0 to {labelSet.number_of_classes - 1}.",
             "Choose the label set that the label map was made with.",
         )
-    voxels = np.zeros(labelSet.number_of_classes, np.int64)
-    for plane in array:
-        voxels += np.bincount(plane.ravel(), minlength=len(voxels))
-    return voxels
 
 
-def _orientedImage(
-    array: np.ndarray, largestValue: int, volumeNode: slicer.vtkMRMLScalarVolumeNode
-) -> slicer.vtkOrientedImageData:
-    values = array.astype(np.min_scalar_type(largestValue)).ravel()
-    image = slicer.vtkOrientedImageData()
-    image.SetDimensions(array.shape[::-1])
-    image.GetPointData().SetScalars(numpy_to_vtk(values, deep=True))
-    ijkToRAS = vtk.vtkMatrix4x4()
-    volumeNode.GetIJKToRASMatrix(ijkToRAS)
-    image.SetImageToWorldMatrix(ijkToRAS)
-    return image
+def _newSegmentation(
+    labelArray: np.ndarray,
+    labelSet: LabelSet,
+    labels: tuple[Label, ...],
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    name: str,
+    record: ModelRecord | None,
+) -> ImportedLabelMap:
+    segmentationNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    _tieToVolume(segmentationNode, volumeNode)
+    table = np.zeros(labelSet.number_of_classes, np.min_scalar_type(labelSet.number_of_classes))
+    for label in labels:
+        table[label.value] = label.value
+    array = table[labelArray]
+    lattice = latticeOfVolumeIn(segmentationNode, volumeNode)
+    voxels = voxelsOfArray(array, {label.name: label.value for label in labels}, (0, 0, 0), lattice)
+    image, anchor = orientedImage(array, lattice), anchorOf(segmentationNode)
+    found = tuple(label for label in labels if not voxels[label.name].isEmpty)
+    for label in found:
+        segment = _segment(label, image)
+        if record is not None:
+            writeRecord(segment, label.name, record, voxels[label.name], anchor)
+        segmentationNode.GetSegmentation().AddSegment(segment, label.name)
+    if record is not None:
+        _remember(segmentationNode, labels, voxels, record)
+    notFound = tuple(label for label in labels if voxels[label.name].isEmpty)
+    return ImportedLabelMap(segmentationNode, found, notFound)
+
+
+def _replace(
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    placement: Placement,
+    voxels: dict[str, SegmentVoxels],
+    image: slicer.vtkOrientedImageData,
+    record: ModelRecord,
+) -> None:
+    """Gives organs their new voxels; ``image`` holds them with the values of the label set."""
+    segmentation = segmentationNode.GetSegmentation()
+    segmentIDs = {
+        label.name: placement.replaced.get(label.name) or segmentation.GenerateUniqueSegmentID(label.name)
+        for label in placement.organs
+        if label.name in placement.replaced or not voxels[label.name].isEmpty
+    }
+    takeSnapshot(segmentationNode, segmentIDs.values())
+    if anchorOf(segmentationNode) is None:
+        segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    anchor = anchorOf(segmentationNode)
+    with surfacesKept(segmentationNode, segmentIDs.values()):
+        eraseVoxels(segmentationNode, voxelsOfSegments(segmentationNode, placement.replaced.values()))
+        for label in placement.organs:
+            segmentID = segmentIDs.get(label.name)
+            if segmentID is None:
+                continue
+            segment = segmentation.GetSegment(segmentID)
+            if voxels[label.name].isEmpty:
+                segmentation.RemoveSegment(segmentID)
+            elif segment is not None:
+                segment.SetLabelValue(label.value)
+                segment.AddRepresentation(BINARY_LABELMAP, image)
+                writeRecord(segment, label.name, record, voxels[label.name], anchor)
+            else:
+                segment = _segment(label, image)
+                writeRecord(segment, label.name, record, voxels[label.name], anchor)
+                segmentation.AddSegment(segment, segmentID)
+    _remember(segmentationNode, placement.organs, voxels, record)
+
+
+def _remember(
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    labels: Iterable[Label],
+    voxels: dict[str, SegmentVoxels],
+    record: ModelRecord,
+) -> None:
+    new = {label.name: Proposal(label, voxels[label.name], record.title) for label in labels}
+    rememberProposals(segmentationNode, new)
 
 
 def _segment(label: Label, sharedLabelMap: slicer.vtkOrientedImageData) -> slicer.vtkSegment:
@@ -105,9 +218,20 @@ def _segment(label: Label, sharedLabelMap: slicer.vtkOrientedImageData) -> slice
     segment.SetColor(*(channel / 255 for channel in label.color))
     segment.SetTag(TAG_NAME, terminologyTag(label))
     segment.SetLabelValue(label.value)
-    representation = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
-    segment.AddRepresentation(representation, sharedLabelMap)
+    segment.AddRepresentation(BINARY_LABELMAP, sharedLabelMap)
     return segment
+
+
+def _tieToVolume(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, volumeNode: slicer.vtkMRMLScalarVolumeNode
+) -> None:
+    """Puts a segmentation without segments under the volume's transform, patient and study, and on its grid."""
+    segmentationNode.CreateDefaultDisplayNodes()
+    # Transform before reference geometry: Slicer converts that between the transforms of both nodes, once.
+    # The other way round, saving the scene resamples the segments onto a grid beside the volume's.
+    segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    _placeBesideVolume(segmentationNode, volumeNode)
 
 
 def _placeBesideVolume(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from skcdf.labels import Code, Label
+from skcdf.seg_nrrd import structure_of_tag
 
 TAG_NAME = "TerminologyEntry"
 SEGMENT_CONTEXT = "Segmentation category and type - 3D Slicer General Anatomy list"
@@ -13,47 +12,29 @@ REGION_CONTEXT = "Anatomic codes - DICOM master list"
 UNSPECIFIC_TYPE = ("SCT", "85756007")
 
 
-@dataclass(frozen=True)
-class Structure:
-    """What a terminology tag says a segment is.
-
-    Attributes:
-        type: the anatomical structure.
-        modifier: its laterality, if given.
-    """
-
-    type: Code
-    modifier: Code | None
-
-    def isOf(self, label: Label) -> bool:
-        """Whether this is exactly the structure of ``label``; the codes decide, not their names."""
-        return _key(self.type) == _key(label.code) and _key(self.modifier) == _key(label.modifier)
-
-    def contradicts(self, label: Label) -> bool:
-        """Whether this is certainly another structure than ``label``.
-
-        A code of another scheme proves nothing, nor does the default "Tissue" or a missing laterality.
-        """
-        if _key(self.type) == UNSPECIFIC_TYPE or self.type.scheme != label.code.scheme:
-            return False
-        if self.type.value != label.code.value:
-            return True
-        return None not in (self.modifier, label.modifier) and _key(self.modifier) != _key(label.modifier)
-
-
 def terminologyTag(label: Label) -> str:
     """A segment's tag for this organ: ``context~category~type~modifier~region context~region~modifier``."""
     codes = (_triple(code) for code in (label.category, label.code, label.modifier))
     return "~".join((SEGMENT_CONTEXT, *codes, REGION_CONTEXT, _triple(None), _triple(None)))
 
 
-def structureOfTag(tag: str) -> Structure | None:
-    """The structure a tag names; ``None`` for an empty tag or one that names none."""
-    fields = tag.split("~")
-    structure = _code(fields[2]) if len(fields) > 2 else None
-    if structure is None:
-        return None
-    return Structure(structure, _code(fields[3]) if len(fields) > 3 else None)
+def names(tag: str, label: Label) -> bool:
+    """Whether a terminology tag says exactly the structure of ``label``; the codes decide, not their names."""
+    structure, modifier = structure_of_tag(tag)
+    return _key(structure) == _key(label.code) and _key(modifier) == _key(label.modifier)
+
+
+def contradicts(tag: str, label: Label) -> bool:
+    """Whether a terminology tag certainly says another structure than ``label``.
+
+    No code or one of another scheme proves nothing, nor does the default "Tissue" or a missing laterality.
+    """
+    structure, modifier = structure_of_tag(tag)
+    if structure is None or _key(structure) == UNSPECIFIC_TYPE or structure.scheme != label.code.scheme:
+        return False
+    if structure.value != label.code.value:
+        return True
+    return None not in (modifier, label.modifier) and _key(modifier) != _key(label.modifier)
 
 
 def _triple(code: Code | None) -> str:
@@ -62,11 +43,6 @@ def _triple(code: Code | None) -> str:
     # Slicer separates by these two characters and knows no escape.
     parts = (code.scheme, code.value, code.meaning)
     return "^".join(part.replace("^", " ").replace("~", " ") for part in parts)
-
-
-def _code(triple: str) -> Code | None:
-    parts = triple.split("^")
-    return Code(*parts) if len(parts) == 3 and parts[1] else None
 
 
 def _key(code: Code | None) -> tuple[str, str] | None:

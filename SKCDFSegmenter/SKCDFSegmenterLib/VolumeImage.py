@@ -19,6 +19,13 @@ from skcdf.image import Image
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
+def ijkToRASOfVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
+    """4×4 matrix from index ``(x, y, z, 1)`` to RAS in mm, the parent transform left out."""
+    ijkToRAS = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(ijkToRAS)
+    return slicer.util.arrayFromVTKMatrix(ijkToRAS)
+
+
 def geometryOfVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Geometry:
     """The voxel grid of a volume in LPS, its parent transform left out.
 
@@ -28,9 +35,7 @@ def geometryOfVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Geometry:
     imageData = volumeNode.GetImageData()
     if imageData is None or 0 in imageData.GetDimensions():
         raise SkcdfError(f"{volumeNode.GetName()}: the volume has no voxels.", "Load the scan again.")
-    ijkToRAS = vtk.vtkMatrix4x4()
-    volumeNode.GetIJKToRASMatrix(ijkToRAS)
-    ijkToLPS = RAS_TO_LPS @ slicer.util.arrayFromVTKMatrix(ijkToRAS)
+    ijkToLPS = RAS_TO_LPS @ ijkToRASOfVolume(volumeNode)
     spacing = np.linalg.norm(ijkToLPS[:3, :3], axis=0)
     direction = ijkToLPS[:3, :3] / np.where(spacing > 0, spacing, 1)
     if np.abs(direction.T @ direction - np.eye(3)).max() > 1e-3:

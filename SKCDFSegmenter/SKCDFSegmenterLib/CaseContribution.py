@@ -1,0 +1,226 @@
+"""A corrected segmentation on its way into the pool: which organs count, and what the worker gets to read."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+
+from skcdf.errors import SkcdfError
+from skcdf.image import write_label_map
+from skcdf.labels import LabelSet
+
+from .LabelMapExport import Overlap, labelMapFromSegmentation
+from .OrganPlacement import latticeOfVolumeIn
+from .Proposals import proposals
+from .SegmentIdentity import segmentsOfLabels
+from .SegmentRecord import isCompleted, provenance, untouchedSegments
+from .SegmentVoxels import SegmentVoxels, voxelsOfSegments
+from .Texts import _
+from .VolumeImage import geometryOfVolume, writeVolume
+
+SAYS_NOBODY = {"", "0", "anonymous", "anonymized", "anonymised", "anon", "none", "unknown", "n/a"}
+"""Patient IDs that anonymising programs leave: they would make one person of many."""
+
+
+@dataclass(frozen=True)
+class CaseContent:
+    """What a segmentation would tell the pool, by names of labels.
+
+    Attributes:
+        annotated: organs that a person has looked at: segments that are completed, and organs that are said to be
+            checked. Only these enter the pool.
+        absent: those of them without a voxel: looked for, and not there.
+        unchecked: organs that have a segment, but that nobody has looked at.
+        foreign: names of the segments that are no organ of the label set.
+        overlaps: voxels that two annotated organs claim; a voxel can be one organ only, and the smaller one gets it.
+    """
+
+    annotated: tuple[str, ...]
+    absent: tuple[str, ...]
+    unchecked: tuple[str, ...]
+    foreign: tuple[str, ...]
+    overlaps: tuple[Overlap, ...]
+
+
+def caseContent(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, labelSet: LabelSet, checkedOrgans: Iterable[str] = ()
+) -> CaseContent:
+    """What a segmentation would tell the pool.
+
+    Args:
+        segmentationNode: the segmentation.
+        labelSet: of the pool.
+        checkedOrgans: names of labels that a person has looked at, whatever their segments' status.
+
+    Raises:
+        SkcdfError: the label set has no such organ.
+    """
+    segmentation = segmentationNode.GetSegmentation()
+    checked = {labelSet.labels[labelSet.value_of(organ) - 1].name for organ in checkedOrgans}
+    ofLabel, foreign = segmentsOfLabels(segmentationNode, labelSet)
+    completed = {
+        organ
+        for organ, segmentIDs in ofLabel.items()
+        if all(isCompleted(segmentation.GetSegment(segmentID)) for segmentID in segmentIDs)
+    }
+    annotated = tuple(name for name in labelSet.names if name in checked | completed)
+    organOf = {segmentID: organ for organ in annotated for segmentID in ofLabel.get(organ, [])}
+    voxels = voxelsOfSegments(segmentationNode, organOf)
+    absent = tuple(
+        organ for organ in annotated if all(voxels[segmentID].isEmpty for segmentID in ofLabel.get(organ, []))
+    )
+    return CaseContent(
+        annotated,
+        absent,
+        tuple(name for name in labelSet.names if name in ofLabel and name not in annotated),
+        tuple(segmentation.GetSegment(segmentID).GetName() for segmentID in foreign),
+        tuple(_overlaps({organOf[segmentID]: each for segmentID, each in voxels.items()})),
+    )
+
+
+def exportCase(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    labelSet: LabelSet,
+    folder: Path,
+    checkedOrgans: Iterable[str] = (),
+) -> dict[str, Any]:
+    """Writes a case for the worker, and returns those fields of ``pool_add`` that tell what was written.
+
+    Args:
+        volumeNode: the scan.
+        segmentationNode: its organs.
+        labelSet: of the pool.
+        folder: where ``scan.nrrd``, ``labels.nrrd`` and, where it is known, ``proposal.nrrd`` are written.
+        checkedOrgans: see `caseContent`.
+
+    Returns:
+        ``image``, ``label``, ``annotated``, ``model`` and ``proposal``; the last two are empty where no model has
+        proposed anything, or where it is no longer known what.
+
+    Raises:
+        SkcdfError: nothing is annotated, two segments are the same organ, or a file cannot be written.
+    """
+    content = caseContent(segmentationNode, labelSet, checkedOrgans)
+    if not content.annotated:
+        raise SkcdfError(
+            _("{name}: no organ is marked as checked.").format(name=segmentationNode.GetName()),
+            _("Look at the organs, correct them, and set their status to Completed."),
+        )
+    exported = labelMapFromSegmentation(segmentationNode, labelSet, volumeNode, content.annotated)
+    image, label = folder / "scan.nrrd", folder / "labels.nrrd"
+    writeVolume(volumeNode, image)
+    write_label_map(label, exported.image.array, exported.image.geometry)
+    model, proposal = _proposal(volumeNode, segmentationNode, labelSet, content.annotated)
+    fields = {"image": str(image), "label": str(label), "annotated": list(content.annotated), "model": model}
+    if proposal is None:
+        return {**fields, "proposal": ""}
+    write_label_map(folder / "proposal.nrrd", proposal, exported.image.geometry)
+    return {**fields, "proposal": str(folder / "proposal.nrrd")}
+
+
+def subjectOfVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> str:
+    """Whose scan it is: the DICOM patient ID of its patient in the subject hierarchy; empty where it has none.
+
+    It is passed on to the pool, which keeps its salted hash only, and is stored nowhere else.
+    """
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    item = hierarchy.GetItemByDataNode(volumeNode) if volumeNode is not None else 0
+    if not item:
+        return ""
+    constants = slicer.vtkMRMLSubjectHierarchyConstants
+    patient = hierarchy.GetItemAncestorAtLevel(item, constants.GetSubjectHierarchyLevelPatient())
+    if not patient:
+        return ""
+    text = hierarchy.GetItemAttribute(patient, constants.GetDICOMPatientIDAttributeName()).strip()
+    return "" if text.casefold() in SAYS_NOBODY else text
+
+
+def newCaseName(taken: Iterable[str]) -> str:
+    """A name for a new case that says nothing of the patient: the number after the highest one given so far."""
+    numbers = [int(found[1]) for name in taken if (found := re.fullmatch(r"case_(\d{1,9})", name))]
+    return f"case_{max(numbers, default=0) + 1:03d}"
+
+
+def _proposal(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    labelSet: LabelSet,
+    annotated: tuple[str, ...],
+) -> tuple[str, np.ndarray | None]:
+    """The model whose proposal was corrected, and what it had proposed for the annotated organs.
+
+    A proposal that is known for some of them only is of no use: the others would count as not found.
+    """
+    remembered = proposals(segmentationNode)
+    ofLabel, _foreign = segmentsOfLabels(segmentationNode, labelSet)
+    segmentIDs = {organ: ofLabel.get(organ, []) for organ in annotated}
+    model = _model(segmentationNode, [segmentID for each in segmentIDs.values() for segmentID in each])
+    if remembered is not None:
+        known: dict[str, SegmentVoxels] | None = {}
+        for organ in annotated:
+            label = labelSet.labels[labelSet.value_of(organ) - 1]
+            proposal = next((each for each in remembered.values() if each.isOf(label)), None)
+            if proposal is not None:
+                known[organ], model = proposal.voxels, model or proposal.model
+    else:
+        known = _unchangedProposals(segmentationNode, segmentIDs)
+    if not model or known is None:
+        return model, None
+    array = np.zeros(geometryOfVolume(volumeNode).shape, np.min_scalar_type(len(labelSet.labels)))
+    lattice = latticeOfVolumeIn(segmentationNode, volumeNode)
+    for organ, voxels in known.items():
+        placed = voxels.on(lattice)
+        if placed is None and not voxels.isEmpty:
+            return model, None
+        if placed is not None:
+            placed.paste(array, labelSet.value_of(organ))
+    return model, array
+
+
+def _unchangedProposals(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIDs: dict[str, list[str]]
+) -> dict[str, SegmentVoxels] | None:
+    """The proposals of organs that nobody has changed; ``None`` where one was, or where an organ has no segment."""
+    segmentation = segmentationNode.GetSegmentation()
+    known = {}
+    for organ, ofOrgan in segmentIDs.items():
+        if len(ofOrgan) != 1:
+            return None
+        (segmentID,) = ofOrgan
+        if provenance(segmentation.GetSegment(segmentID)) is not None:
+            untouched = untouchedSegments(segmentationNode, [segmentID])
+            if segmentID not in untouched:
+                return None
+            known[organ] = untouched[segmentID]
+    return known
+
+
+def _model(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIDs: Iterable[str]) -> str:
+    """The model that has proposed segments, the latest of several; empty where none has."""
+    segmentation = segmentationNode.GetSegmentation()
+    found = [provenance(segmentation.GetSegment(segmentID)) for segmentID in segmentIDs]
+    latest = max((each for each in found if each is not None), key=lambda each: each.created, default=None)
+    return latest.model if latest is not None else ""
+
+
+def _overlaps(voxels: Mapping[str, SegmentVoxels]) -> Iterator[Overlap]:
+    """Voxels that two organs claim; of organs on one lattice, which is what the application makes."""
+    for (one, first), (other, second) in itertools.combinations(voxels.items(), 2):
+        placed = second.on(first.ijkToRAS)
+        if placed is None:
+            continue
+        both = np.zeros(first.shape, bool)
+        shifted = tuple(b - a for a, b in zip(first.start, placed.start, strict=True))
+        replace(placed, start=shifted).paste(both, 1)
+        count = int(np.count_nonzero(both & first.mask()))
+        if count:
+            kept, lost = (one, other) if first.count <= second.count else (other, one)
+            yield Overlap(kept, lost, count)

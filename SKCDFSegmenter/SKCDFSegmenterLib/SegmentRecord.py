@@ -1,0 +1,203 @@
+"""Where a segment came from and what happened to it since: kept in its tags, so that files and scenes keep it, too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+import numpy as np
+import slicer
+
+from .SegmentIdentity import segmentTag
+from .SegmentVoxels import BINARY_LABELMAP, SegmentVoxels, latticeOfImage, voxelsOfSegments
+
+MODEL, MODEL_HASH, CREATED, HASH, UNSURE, USUAL = (
+    f"SKCDF.{name}" for name in ("Model", "ModelHash", "Created", "Hash", "Unsure", "Usual")
+)
+TAGS = (MODEL, MODEL_HASH, CREATED, HASH, UNSURE, USUAL)
+
+SegmentState = Literal["proposed", "edited", "completed", "foreign"]
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """Which model has proposed segments, and how sure it was.
+
+    Attributes:
+        title: name and version: ``abdomen v3``.
+        hash: of the model's files; empty where it is not known.
+        created: when, ISO 8601 in UTC; empty: now.
+        unsure: share of each organ's voxels that are unsure, 0 to 1, by the label's name.
+        usual: smallest and largest volume in mL in the training cases, by the label's name.
+    """
+
+    title: str
+    hash: str = ""
+    created: str = ""
+    unsure: Mapping[str, float] = field(default_factory=dict)
+    usual: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @classmethod
+    def ofResult(cls, result: Mapping, modelHash: str = "") -> ModelRecord:
+        """That of a worker's result of ``segment``."""
+        unsure = {row["organ"]: row["unsure"] for row in result["organs"] if row.get("unsure") is not None}
+        usual = {row["organ"]: tuple(row["usual_ml"]) for row in result["organs"] if row.get("usual_ml")}
+        return cls(result["model"], modelHash, "", unsure, usual)
+
+
+@dataclass(frozen=True)
+class SegmentProvenance:
+    """What a segment's tags say.
+
+    Attributes:
+        model: title of the model that has proposed it.
+        modelHash: of the model's files; empty where it was not known.
+        created: when, ISO 8601 in UTC.
+        unsure: share of its voxels that were unsure, 0 to 1; ``None`` where it is not known.
+        usualMl: smallest and largest volume in the model's training cases; ``None`` where it is not known.
+    """
+
+    model: str
+    modelHash: str
+    created: str
+    unsure: float | None
+    usualMl: tuple[float, float] | None
+
+
+def writeRecord(
+    segment: slicer.vtkSegment,
+    organ: str,
+    record: ModelRecord,
+    voxels: SegmentVoxels,
+    anchor: np.ndarray | None,
+) -> None:
+    """Notes in a segment's tags that a model has proposed it.
+
+    Args:
+        segment: the segment.
+        organ: the name of its label.
+        record: what is known of the model.
+        voxels: what it proposed.
+        anchor: the segmentation's reference lattice: see `anchorOf`.
+    """
+    created = record.created or datetime.now(UTC).isoformat(timespec="seconds")
+    usual = record.usual.get(organ)
+    values = {
+        MODEL: record.title,
+        MODEL_HASH: record.hash,
+        CREATED: created,
+        HASH: _fingerprint(voxels, anchor),
+        UNSURE: f"{record.unsure[organ]:.4f}" if record.unsure.get(organ) is not None else "",
+        USUAL: f"{usual[0]:.3f} {usual[1]:.3f}" if usual else "",
+    }
+    for name, value in values.items():
+        # In a .seg.nrrd file this character separates tags.
+        segment.SetTag(name, value.replace("|", " ")) if value else segment.RemoveTag(name)
+
+
+def provenance(segment: slicer.vtkSegment) -> SegmentProvenance | None:
+    """What a segment's tags say; ``None`` for one that no model of ours has proposed."""
+    if not segment.HasTag(HASH):
+        return None
+    unsure, usual = segmentTag(segment, UNSURE), segmentTag(segment, USUAL).split()
+    return SegmentProvenance(
+        segmentTag(segment, MODEL),
+        segmentTag(segment, MODEL_HASH),
+        segmentTag(segment, CREATED),
+        _number(unsure),
+        (float(usual[0]), float(usual[1])) if len(usual) == 2 and all(map(_isNumber, usual)) else None,
+    )
+
+
+def segmentState(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentID: str) -> SegmentState:
+    """Whether a segment is as the model has proposed it: see `segmentStates`."""
+    return segmentStates(segmentationNode, [segmentID])[segmentID]
+
+
+def segmentStates(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIDs: Iterable[str] | None = None
+) -> dict[str, SegmentState]:
+    """The states of segments, by ID; of all of them by default.
+
+    ``completed`` is what the user says by Slicer's segment status, whoever has drawn it. Of the others, ``foreign``
+    ones come from no model of ours, ``proposed`` ones have the very voxels that the model gave them, whatever label
+    map holds them, and ``edited`` ones have others.
+    """
+    segmentation = segmentationNode.GetSegmentation()
+    wanted = segmentation.GetSegmentIDs() if segmentIDs is None else tuple(segmentIDs)
+    states: dict[str, SegmentState] = {}
+    for segmentID in wanted:
+        segment = segmentation.GetSegment(segmentID)
+        if isCompleted(segment):
+            states[segmentID] = "completed"
+        elif not segment.HasTag(HASH):
+            states[segmentID] = "foreign"
+    unclear = [segmentID for segmentID in wanted if segmentID not in states]
+    untouched = untouchedSegments(segmentationNode, unclear)
+    return {
+        segmentID: states.get(segmentID, "proposed" if segmentID in untouched else "edited")
+        for segmentID in wanted
+    }
+
+
+def untouchedSegments(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIDs: Iterable[str]
+) -> dict[str, SegmentVoxels]:
+    """Those of the segments that have the very voxels that a model gave them, with their voxels, by ID."""
+    segmentation = segmentationNode.GetSegmentation()
+    proposed = {segmentID: segmentTag(segmentation.GetSegment(segmentID), HASH) for segmentID in segmentIDs}
+    if not any(proposed.values()) or segmentation.GetSourceRepresentationName() != BINARY_LABELMAP:
+        return {}
+    anchor = anchorOf(segmentationNode)
+    found = voxelsOfSegments(segmentationNode, proposed)
+    return {
+        segmentID: voxels
+        for segmentID, voxels in found.items()
+        if _fingerprint(voxels, anchor) == proposed[segmentID]
+    }
+
+
+def isCompleted(segment: slicer.vtkSegment) -> bool:
+    """Whether Slicer's segment status is "Completed"."""
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    return logic.GetSegmentStatus(segment) == logic.Completed
+
+
+def setCompleted(segment: slicer.vtkSegment, completed: bool) -> None:
+    """Sets Slicer's segment status to "Completed", or back to "In progress"."""
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    logic.SetSegmentStatus(segment, logic.Completed if completed else logic.InProgress)
+
+
+def anchorOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> np.ndarray | None:
+    """The segmentation's reference lattice, to which the place of a segment is noted; ``None`` without one.
+
+    It is part of the segmentation: files keep it, and hardening a transform moves it with the segments.
+    """
+    converter = slicer.vtkSegmentationConverter
+    text = segmentationNode.GetSegmentation().GetConversionParameter(
+        converter.GetReferenceImageGeometryParameterName()
+    )
+    image = slicer.vtkOrientedImageData()
+    if not text or not converter.DeserializeImageGeometry(text, image, False):
+        return None
+    return latticeOfImage(image)
+
+
+def _fingerprint(voxels: SegmentVoxels, anchor: np.ndarray | None) -> str:
+    if voxels.isEmpty:
+        return "empty"
+    return voxels.hash() + ("" if anchor is None else "@" + ",".join(map(str, voxels.startOn(anchor))))
+
+
+def _number(text: str) -> float | None:
+    return float(text) if _isNumber(text) else None
+
+
+def _isNumber(text: str) -> bool:
+    try:
+        return np.isfinite(float(text))
+    except ValueError:
+        return False

@@ -1,0 +1,118 @@
+"""What the last run replaced in a segmentation, and the way back to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import slicer
+
+from .Proposals import Proposals, proposals, setProposals
+from .SegmentDisplay import DisplayProperties, displayProperties, setDisplayProperties, surfacesKept
+from .SegmentVoxels import BINARY_LABELMAP, SegmentVoxels, sharedLabelMaps, voxelsOfSegments
+from .SessionMemory import SessionMemory
+from .UnsurePlaces import PLACES
+
+
+@dataclass(frozen=True)
+class _SavedSegment:
+    """A segment as it was: name, colour and tags; voxels; how it was shown."""
+
+    metadata: slicer.vtkSegment
+    voxels: SegmentVoxels
+    display: DisplayProperties
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """Some segments of a segmentation as they were.
+
+    Attributes:
+        segments: by ID; ``None`` for one that did not exist.
+        order: of all segments.
+        description: of the node.
+        places: the node's unsure places, as it stores them; ``None``: it stored none.
+        proposals: what models had proposed.
+    """
+
+    segments: dict[str, _SavedSegment | None]
+    order: tuple[str, ...]
+    description: str
+    places: str | None
+    proposals: Proposals | None
+
+
+_snapshots: SessionMemory[_Snapshot] = SessionMemory()
+
+
+def takeSnapshot(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIDs: Iterable[str]) -> None:
+    """Remembers segments that are about to be replaced, removed or added; it takes the place of the last snapshot.
+
+    Args:
+        segmentationNode: the segmentation.
+        segmentIDs: the segments; restoring leaves all others alone, whatever happened to them since.
+    """
+    _snapshots.put(segmentationNode, _snapshot(segmentationNode, tuple(segmentIDs)))
+
+
+def canRestore(segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> bool:
+    """Whether there is something to go back to."""
+    return segmentationNode is not None and _snapshots.get(segmentationNode) is not None
+
+
+def restorePrevious(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
+    """Brings back what the last run replaced: voxels, names, colours, tags and order; once more undoes that.
+
+    Returns:
+        Whether there was something to bring back.
+    """
+    wanted = _snapshots.get(segmentationNode)
+    if wanted is None:
+        return False
+    present = _snapshot(segmentationNode, tuple(wanted.segments))
+    with surfacesKept(segmentationNode, wanted.segments):
+        _bringBack(segmentationNode, wanted)
+    segmentationNode.SetDescription(wanted.description)
+    segmentationNode.SetAttribute(PLACES, wanted.places)
+    setProposals(segmentationNode, wanted.proposals)
+    _snapshots.put(segmentationNode, present)
+    return True
+
+
+def _snapshot(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIDs: tuple[str, ...]) -> _Snapshot:
+    segmentation = segmentationNode.GetSegmentation()
+    order = segmentation.GetSegmentIDs()
+    present = [segmentID for segmentID in segmentIDs if segmentID in order]
+    saved: dict[str, _SavedSegment | None] = dict.fromkeys(segmentIDs)
+    for segmentID, voxels in voxelsOfSegments(segmentationNode, present).items():
+        metadata = slicer.vtkSegment()
+        metadata.DeepCopyMetadata(segmentation.GetSegment(segmentID))
+        saved[segmentID] = _SavedSegment(metadata, voxels, displayProperties(segmentationNode, segmentID))
+    return _Snapshot(
+        saved,
+        tuple(order),
+        segmentationNode.GetDescription() or "",
+        segmentationNode.GetAttribute(PLACES),
+        proposals(segmentationNode),
+    )
+
+
+def _bringBack(segmentationNode: slicer.vtkMRMLSegmentationNode, wanted: _Snapshot) -> None:
+    segmentation = segmentationNode.GetSegmentation()
+    # All of them go first: their voxels leave the label maps that they share with others.
+    for segmentID in wanted.segments:
+        if segmentation.GetSegment(segmentID) is not None:
+            segmentation.RemoveSegment(segmentID)
+    saved = {segmentID: each for segmentID, each in wanted.segments.items() if each is not None}
+    values = {segmentID: each.metadata.GetLabelValue() for segmentID, each in saved.items()}
+    images = sharedLabelMaps({segmentID: each.voxels for segmentID, each in saved.items()}, values)
+    for segmentID, each in saved.items():
+        segment = slicer.vtkSegment()
+        segment.DeepCopyMetadata(each.metadata)
+        segment.SetLabelValue(values[segmentID])
+        segment.AddRepresentation(BINARY_LABELMAP, images[segmentID])
+        segmentation.AddSegment(segment, segmentID)
+        setDisplayProperties(segmentationNode, segmentID, each.display)
+    newer = [segmentID for segmentID in segmentation.GetSegmentIDs() if segmentID not in wanted.order]
+    older = [segmentID for segmentID in wanted.order if segmentation.GetSegment(segmentID) is not None]
+    segmentation.ReorderSegments([*older, *newer])
