@@ -13,17 +13,17 @@ import numpy as np
 import slicer
 
 from skcdf.errors import SkcdfError
-from skcdf.image import write_label_map
+from skcdf.image import Image, write_image
 from skcdf.labels import LabelSet
 
 from .LabelMapExport import Overlap, labelMapFromSegmentation
-from .OrganPlacement import latticeOfVolumeIn
 from .Proposals import proposals
 from .SegmentIdentity import segmentsOfLabels
+from .SegmentLabelMaps import voxelsOfSegments
 from .SegmentRecord import isCompleted, provenance, untouchedSegments
-from .SegmentVoxels import SegmentVoxels, voxelsOfSegments
+from .SegmentVoxels import SegmentVoxels
 from .Texts import _
-from .VolumeImage import geometryOfVolume, writeVolume
+from .VolumeImage import geometryOfVolume, latticeOfVolumeIn, writeVolume
 
 SAYS_NOBODY = {"", "0", "anonymous", "anonymized", "anonymised", "anon", "none", "unknown", "n/a"}
 """Patient IDs that anonymising programs leave: they would make one person of many."""
@@ -117,12 +117,12 @@ def exportCase(
     exported = labelMapFromSegmentation(segmentationNode, labelSet, volumeNode, content.annotated)
     image, label = folder / "scan.nrrd", folder / "labels.nrrd"
     writeVolume(volumeNode, image)
-    write_label_map(label, exported.image.array, exported.image.geometry)
+    write_image(label, exported.image)  # quicker than as a label map: it lives for a moment only
     model, proposal = _proposal(volumeNode, segmentationNode, labelSet, content.annotated)
     fields = {"image": str(image), "label": str(label), "annotated": list(content.annotated), "model": model}
     if proposal is None:
         return {**fields, "proposal": ""}
-    write_label_map(folder / "proposal.nrrd", proposal, exported.image.geometry)
+    write_image(folder / "proposal.nrrd", Image(proposal, exported.image.geometry))
     return {**fields, "proposal": str(folder / "proposal.nrrd")}
 
 
@@ -177,7 +177,7 @@ def _proposal(
     array = np.zeros(geometryOfVolume(volumeNode).shape, np.min_scalar_type(len(labelSet.labels)))
     lattice = latticeOfVolumeIn(segmentationNode, volumeNode)
     for organ, voxels in known.items():
-        placed = voxels.on(lattice)
+        placed = voxels.on(lattice) if lattice is not None else None
         if placed is None and not voxels.isEmpty:
             return model, None
         if placed is not None:
@@ -217,10 +217,9 @@ def _overlaps(voxels: Mapping[str, SegmentVoxels]) -> Iterator[Overlap]:
         placed = second.on(first.ijkToRAS)
         if placed is None:
             continue
-        both = np.zeros(first.shape, bool)
+        both = first.mask()
         shifted = tuple(b - a for a, b in zip(first.start, placed.start, strict=True))
-        replace(placed, start=shifted).paste(both, 1)
-        count = int(np.count_nonzero(both & first.mask()))
+        count = int(replace(placed, start=shifted).paste(both, False)[1:].sum())
         if count:
             kept, lost = (one, other) if first.count <= second.count else (other, one)
             yield Overlap(kept, lost, count)

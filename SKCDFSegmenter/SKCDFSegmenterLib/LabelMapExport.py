@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,9 @@ from skcdf.image import Image
 from skcdf.labels import LabelSet
 
 from .SegmentIdentity import segmentsOfLabels
-from .VolumeImage import geometryOfVolume
+from .SegmentLabelMaps import BINARY_LABELMAP, voxelsOfSegments
+from .SegmentVoxels import SegmentVoxels, voxelsOfArray
+from .VolumeImage import geometryOfVolume, ijkToRASOfVolume, latticeOfVolumeIn
 
 
 @dataclass(frozen=True)
@@ -70,24 +72,12 @@ def labelMapFromSegmentation(
         SkcdfError: two segments are the same organ, or the volume has no usable grid.
     """
     geometry = geometryOfVolume(volumeNode)
-    segmentation = segmentationNode.GetSegmentation()
     valueOfSegment, foreign = _assignSegments(segmentationNode, labelSet, organs)
-    layers: dict[int, list[str]] = {}
-    for segmentID in valueOfSegment:
-        layers.setdefault(segmentation.GetLayerIndex(segmentID), []).append(segmentID)
-
+    voxels = voxelsOnGrid(segmentationNode, valueOfSegment, volumeNode)
     array = np.zeros(geometry.shape, np.min_scalar_type(len(labelSet.labels)))
-    sizes = np.zeros(labelSet.number_of_classes, np.int64)
-    contested = []
-    for segmentIDs in layers.values():
-        values = np.array([0, *(valueOfSegment[segmentID] for segmentID in segmentIDs)], array.dtype)
-        layer = values[mergedSegments(segmentationNode, segmentIDs, volumeNode)]
-        for plane in layer:  # slice by slice: counting needs 8 bytes per voxel
-            sizes += np.bincount(plane.ravel(), minlength=len(sizes))
-        voxels = np.flatnonzero((array > 0) & (layer > 0))
-        contested.append((voxels, layer.ravel()[voxels]))
-        np.copyto(array, layer, where=array == 0)
-    overlaps = _settle(array.reshape(-1), contested, sizes, labelSet)
+    overlaps = _paste(
+        array, {valueOfSegment[segmentID]: each for segmentID, each in voxels.items()}, labelSet
+    )
     annotated = set(valueOfSegment.values())
     return ExportedLabelMap(
         Image(array, geometry, segmentationNode.GetName()),
@@ -97,16 +87,41 @@ def labelMapFromSegmentation(
     )
 
 
-def mergedSegments(
+def voxelsOnGrid(
     segmentationNode: slicer.vtkMRMLSegmentationNode,
-    segmentIDs: list[str],
+    segmentIDs: Iterable[str],
     volumeNode: slicer.vtkMRMLScalarVolumeNode,
-) -> np.ndarray:
-    """Segments on the volume's grid, segment ``i`` with value ``i + 1``; where several overlap, with one of theirs.
+) -> dict[str, SegmentVoxels]:
+    """The voxels of segments on the volume's grid, by ID; resampled where the segmentation has another one.
 
     Raises:
         SkcdfError: a transform between segments and volume is not linear.
     """
+    wanted = list(segmentIDs)
+    lattice = latticeOfVolumeIn(segmentationNode, volumeNode)
+    segmentation = segmentationNode.GetSegmentation()
+    if lattice is not None and segmentation.GetSourceRepresentationName() == BINARY_LABELMAP:
+        found = voxelsOfSegments(segmentationNode, wanted)
+        placed = {segmentID: each.on(lattice) for segmentID, each in found.items()}
+        if None not in placed.values():
+            return placed
+    layers: dict[int, list[str]] = {}
+    for segmentID in wanted:
+        layers.setdefault(segmentation.GetLayerIndex(segmentID), []).append(segmentID)
+    resampled = {}
+    for each in layers.values():
+        array = _resampled(segmentationNode, each, volumeNode)
+        values = {segmentID: index + 1 for index, segmentID in enumerate(each)}
+        resampled.update(voxelsOfArray(array, values, (0, 0, 0), ijkToRASOfVolume(volumeNode)))
+    return {segmentID: resampled[segmentID] for segmentID in wanted}
+
+
+def _resampled(
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    segmentIDs: list[str],
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+) -> np.ndarray:
+    """Segments of one layer, which cannot overlap, on the volume's grid; segment ``i`` has value ``i+1``."""
     names = vtk.vtkStringArray()
     for segmentID in segmentIDs:
         names.InsertNextValue(segmentID)
@@ -126,35 +141,19 @@ def mergedSegments(
         slicer.mrmlScene.RemoveNode(node)
 
 
-def _settle(
-    voxels: np.ndarray, contested: list[tuple[np.ndarray, np.ndarray]], sizes: np.ndarray, labelSet: LabelSet
-) -> tuple[Overlap, ...]:
-    """Gives every voxel that several segments claim to the smallest organ, in place, and says what happened.
+def _paste(array: np.ndarray, voxels: Mapping[int, SegmentVoxels], labelSet: LabelSet) -> tuple[Overlap, ...]:
+    """Puts organs into a label map and tells what they took from each other.
 
-    A small organ drawn inside a large one is the usual case, and the large one misses little.
-
-    Args:
-        voxels: the flat label map, holding the first claim.
-        contested: flat indices and values of the later claims.
-        sizes: voxels per value.
-        labelSet: names for the report.
+    The smaller organ gets a voxel that two claim: a small organ drawn inside a large one is the usual case, and the
+    large one misses little.
     """
-    rank = np.empty(len(sizes), int)
-    rank[np.argsort(sizes, kind="stable")] = np.arange(len(sizes))
-    lostVoxels: dict[tuple[int, int], int] = {}
-    for indices, claims in contested:
-        current = voxels[indices]
-        claimWins = rank[claims] < rank[current]
-        kept, lost = np.where(claimWins, (claims, current), (current, claims))
-        voxels[indices] = kept
-        pairs, counts = np.unique(np.stack([kept, lost], axis=1), axis=0, return_counts=True)
-        for pair, count in zip(pairs, counts, strict=True):
-            key = (int(pair[0]), int(pair[1]))
-            lostVoxels[key] = lostVoxels.get(key, 0) + int(count)
     names = ("background", *labelSet.names)
-    return tuple(
-        Overlap(names[kept], names[lost], count) for (kept, lost), count in sorted(lostVoxels.items())
-    )
+    overlaps = []
+    for value, each in sorted(voxels.items(), key=lambda item: (-item[1].count, -item[0])):
+        for lost, count in enumerate(each.paste(array, value)):
+            if lost and count:
+                overlaps.append((value, lost, int(count)))
+    return tuple(Overlap(names[kept], names[lost], count) for kept, lost, count in sorted(overlaps))
 
 
 def _assignSegments(

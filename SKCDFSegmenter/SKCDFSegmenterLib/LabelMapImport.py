@@ -12,21 +12,15 @@ from skcdf.errors import SkcdfError
 from skcdf.image import Image
 from skcdf.labels import Label, LabelSet
 
-from .OrganPlacement import Placement, Region, latticeOfVolumeIn, permittedVoxels, planPlacement
+from .OrganPlacement import Placement, Region, permittedVoxels, planPlacement
 from .Proposals import Proposal, rememberProposals
 from .SegmentDisplay import surfacesKept
+from .SegmentLabelMaps import BINARY_LABELMAP, eraseVoxels, orientedImage
 from .SegmentRecord import ModelRecord, anchorOf, writeRecord
-from .SegmentVoxels import (
-    BINARY_LABELMAP,
-    SegmentVoxels,
-    eraseVoxels,
-    orientedImage,
-    voxelsOfArray,
-    voxelsOfSegments,
-)
+from .SegmentVoxels import SegmentVoxels, commonBox, voxelsOfArray
 from .Snapshot import takeSnapshot
 from .Terminology import TAG_NAME, terminologyTag
-from .VolumeImage import geometryOfVolume
+from .VolumeImage import geometryOfVolume, ijkToRASOfVolume, latticeOfVolumeIn
 
 
 @dataclass(frozen=True)
@@ -111,9 +105,17 @@ def placeResult(
         _tieToVolume(segmentationNode, volumeNode)
     placement = planPlacement(segmentationNode, labelSet, [label.name for label in labels], keepEdited)
     lattice = latticeOfVolumeIn(segmentationNode, volumeNode)
+    if lattice is None:
+        raise SkcdfError(
+            f"{segmentationNode.GetName()} and {volumeNode.GetName()} are under transforms that bend one against "
+            "the other.",
+            "Put both under the same transform, or make a new segmentation.",
+        )
     array = permittedVoxels(labelMap.array, placement, labelSet, segmentationNode, volumeNode, region)
     voxels = voxelsOfArray(array, {label.name: label.value for label in placement.organs}, (0, 0, 0), lattice)
-    _replace(segmentationNode, volumeNode, placement, voxels, orientedImage(array, lattice), record)
+    box = commonBox(voxels.values())
+    image = orientedImage(array[box], box, lattice)
+    _replace(segmentationNode, volumeNode, placement, voxels, image, record)
     found = tuple(label for label in placement.organs if not voxels[label.name].isEmpty)
     notFound = tuple(label for label in placement.organs if voxels[label.name].isEmpty)
     return ImportedLabelMap(segmentationNode, found, notFound, placement.kept)
@@ -148,9 +150,10 @@ def _newSegmentation(
     for label in labels:
         table[label.value] = label.value
     array = table[labelArray]
-    lattice = latticeOfVolumeIn(segmentationNode, volumeNode)
+    lattice = ijkToRASOfVolume(volumeNode)
     voxels = voxelsOfArray(array, {label.name: label.value for label in labels}, (0, 0, 0), lattice)
-    image, anchor = orientedImage(array, lattice), anchorOf(segmentationNode)
+    box, anchor = commonBox(voxels.values()), anchorOf(segmentationNode)
+    image = orientedImage(array[box], box, lattice)
     found = tuple(label for label in labels if not voxels[label.name].isEmpty)
     for label in found:
         segment = _segment(label, image)
@@ -178,12 +181,12 @@ def _replace(
         for label in placement.organs
         if label.name in placement.replaced or not voxels[label.name].isEmpty
     }
-    takeSnapshot(segmentationNode, segmentIDs.values())
+    present = takeSnapshot(segmentationNode, segmentIDs.values())
     if anchorOf(segmentationNode) is None:
         segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
     anchor = anchorOf(segmentationNode)
     with surfacesKept(segmentationNode, segmentIDs.values()):
-        eraseVoxels(segmentationNode, voxelsOfSegments(segmentationNode, placement.replaced.values()))
+        eraseVoxels(segmentationNode, present)  # from the label maps that they share with others
         for label in placement.organs:
             segmentID = segmentIDs.get(label.name)
             if segmentID is None:

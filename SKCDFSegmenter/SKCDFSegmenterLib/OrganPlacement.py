@@ -7,15 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import slicer
-import vtk
 
-from skcdf.errors import SkcdfError
 from skcdf.labels import Label, LabelSet
 
-from .LabelMapExport import mergedSegments
+from .LabelMapExport import voxelsOnGrid
 from .SegmentIdentity import segmentsOfLabels
 from .SegmentRecord import SegmentState, segmentStates
-from .VolumeImage import ijkToRASOfVolume
 
 Region = Sequence[Sequence[int]]
 """A box of voxels, ``[[z0, z1], [y0, y1], [x0, x1]]``, ends not included."""
@@ -96,36 +93,14 @@ def permittedVoxels(
     for label in placement.organs:
         table[label.value] = label.value
     permitted = table[array]
-    if region is not None and placement.replaced:
-        present = mergedSegments(segmentationNode, list(placement.replaced.values()), volumeNode)
-        values = [0, *(labelSet.value_of(name) for name in placement.replaced)]
-        present = np.array(values, array.dtype)[present]
+    if region is not None:
         inside = tuple(slice(first, end) for first, end in region)
-        present[inside] = permitted[inside]
-        permitted = present
-    if placement.guards:
-        permitted[mergedSegments(segmentationNode, list(placement.guards), volumeNode) > 0] = 0
+        whole = np.zeros_like(permitted)
+        present = voxelsOnGrid(segmentationNode, placement.replaced.values(), volumeNode)
+        for name, segmentID in placement.replaced.items():
+            present[segmentID].paste(whole, labelSet.value_of(name))
+        whole[inside] = permitted[inside]
+        permitted = whole
+    for voxels in voxelsOnGrid(segmentationNode, placement.guards, volumeNode).values():
+        voxels.paste(permitted, 0)
     return permitted
-
-
-def latticeOfVolumeIn(
-    segmentationNode: slicer.vtkMRMLSegmentationNode, volumeNode: slicer.vtkMRMLScalarVolumeNode
-) -> np.ndarray:
-    """The volume's 4×4 matrix from index to mm in the segmentation's own frame, whatever transforms both are under.
-
-    Raises:
-        SkcdfError: a transform between them is not linear, or shears.
-    """
-    toSegmentation = vtk.vtkMatrix4x4()
-    isLinear = slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(
-        volumeNode.GetParentTransformNode(), segmentationNode.GetParentTransformNode(), toSegmentation
-    )
-    lattice = slicer.util.arrayFromVTKMatrix(toSegmentation) @ ijkToRASOfVolume(volumeNode)
-    axes = lattice[:3, :3] / np.linalg.norm(lattice[:3, :3], axis=0)
-    if not isLinear or np.abs(axes.T @ axes - np.eye(3)).max() > 1e-3:
-        raise SkcdfError(
-            f"{segmentationNode.GetName()} and {volumeNode.GetName()} are under transforms that bend one against "
-            "the other.",
-            "Put both under the same transform, or make a new segmentation.",
-        )
-    return lattice

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import slicer
 
-from .SegmentVoxels import CLOSED_SURFACE
+from .SegmentLabelMaps import CLOSED_SURFACE
 
 DisplayProperties = dict[str, bool | float]
 

@@ -11,7 +11,8 @@ import numpy as np
 import slicer
 
 from .SegmentIdentity import segmentTag
-from .SegmentVoxels import BINARY_LABELMAP, SegmentVoxels, latticeOfImage, voxelsOfSegments
+from .SegmentLabelMaps import BINARY_LABELMAP, latticeOfImage, voxelsOfSegments
+from .SegmentVoxels import SegmentVoxels
 
 MODEL, MODEL_HASH, CREATED, HASH, UNSURE, USUAL = (
     f"SKCDF.{name}" for name in ("Model", "ModelHash", "Created", "Hash", "Unsure", "Usual")

@@ -11,15 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import slicer
-import vtk
 from scipy import ndimage
-from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
-from skcdf.errors import SkcdfError
-
-BINARY_LABELMAP = "Binary labelmap"
-CLOSED_SURFACE = "Closed surface"
 SAME_AXES_MM = 1e-4
 """How much a step along an axis may differ: over a thousand voxels that is a tenth of a millimetre."""
 SAME_INDEX = 0.05
@@ -41,16 +34,6 @@ class SegmentVoxels:
     shape: tuple[int, int, int]
     bits: np.ndarray
     ijkToRAS: np.ndarray
-
-    @classmethod
-    def ofMask(cls, mask: np.ndarray, start: Iterable[int], ijkToRAS: np.ndarray) -> SegmentVoxels:
-        """Those of a boolean box ``(z, y, x)`` that begins at ``start``; empty margins are cut away."""
-        (box,) = ndimage.find_objects(mask.view(np.uint8), max_label=1)
-        if box is None:
-            return cls((0, 0, 0), (0, 0, 0), np.zeros(0, np.uint8), ijkToRAS)
-        first = tuple(int(a + b.start) for a, b in zip(start, box, strict=True))
-        tight = mask[box]
-        return cls(first, tight.shape, np.packbits(tight), ijkToRAS)  # type: ignore[arg-type]
 
     @property
     def isEmpty(self) -> bool:
@@ -92,12 +75,19 @@ class SegmentVoxels:
             return None
         return SegmentVoxels(self.startOn(ijkToRAS), self.shape, self.bits, ijkToRAS)
 
-    def paste(self, array: np.ndarray, value: int) -> None:
-        """Sets the voxels in an array ``(z, y, x)`` of the lattice; what lies beyond it is left out."""
+    def paste(self, array: np.ndarray, value: int) -> np.ndarray:
+        """Sets the voxels in an array ``(z, y, x)`` of the lattice; what lies beyond it is left out.
+
+        Returns:
+            How many of them had each value before.
+        """
         ends = (min(n, a + m) for a, m, n in zip(self.start, self.shape, array.shape, strict=True))
         box = tuple(slice(max(a, 0), max(end, 0)) for a, end in zip(self.start, ends, strict=True))
         inner = tuple(slice(b.start - a, max(b.stop - a, 0)) for a, b in zip(self.start, box, strict=True))
-        array[box][self.mask()[inner]] = value
+        mask, part = self.mask()[inner], array[box]
+        before = np.bincount(part[mask])
+        part[mask] = value
+        return before
 
     def _indexOn(self, ijkToRAS: np.ndarray) -> np.ndarray:
         position = self.ijkToRAS @ [*self.start[::-1], 1.0]
@@ -119,159 +109,18 @@ def voxelsOfArray(
     boxes = ndimage.find_objects(whole, max_label=max(values.values(), default=0))
     found = {}
     for name, value in values.items():
-        box = boxes[value - 1]
-        inside = (slice(0), slice(0), slice(0)) if box is None else box
-        first = (a + (b.start or 0) for a, b in zip(start, inside, strict=True))
-        found[name] = SegmentVoxels.ofMask(whole[inside] == value, first, ijkToRAS)
+        box = boxes[value - 1] or (slice(0, 0),) * 3
+        z, y, x = (a + inner.start for a, inner in zip(start, box, strict=True))
+        mask = whole[box] == value
+        found[name] = SegmentVoxels((z, y, x), mask.shape, np.packbits(mask), ijkToRAS)
     return found
 
 
-def voxelsOfSegments(
-    segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIDs: Iterable[str] | None = None
-) -> dict[str, SegmentVoxels]:
-    """The voxels of segments, by ID; of all of them by default. Each shared label map is read once.
-
-    Raises:
-        SkcdfError: the segmentation is kept as surfaces, so that its voxels are not exact.
-    """
-    segmentation = segmentationNode.GetSegmentation()
-    requireLabelMaps(segmentationNode)
-    wanted = segmentation.GetSegmentIDs() if segmentIDs is None else tuple(segmentIDs)
-    layers: dict[int, dict[str, int]] = {}
-    for segmentID in wanted:
-        value = segmentation.GetSegment(segmentID).GetLabelValue()
-        layers.setdefault(segmentation.GetLayerIndex(segmentID), {})[segmentID] = value
-    found = {}
-    for values in layers.values():
-        image = segmentation.GetSegment(next(iter(values))).GetRepresentation(BINARY_LABELMAP)
-        found.update(voxelsOfArray(arrayOfImage(image), values, startOfImage(image), latticeOfImage(image)))
-    return {segmentID: found[segmentID] for segmentID in wanted}
-
-
-def eraseVoxels(
-    segmentationNode: slicer.vtkMRMLSegmentationNode, voxels: Mapping[str, SegmentVoxels]
-) -> None:
-    """Takes the voxels of segments out of the label maps that they share with others; both go different ways.
-
-    Args:
-        segmentationNode: the segmentation.
-        voxels: of these segments, as `voxelsOfSegments` gives them.
-    """
-    segmentation = segmentationNode.GetSegmentation()
-    layers: dict[int, list[str]] = {}
-    for segmentID in voxels:
-        layers.setdefault(segmentation.GetLayerIndex(segmentID), []).append(segmentID)
-    for layer, segmentIDs in layers.items():
-        if set(segmentation.GetSegmentIDsForLayer(layer)) <= set(segmentIDs):
-            continue
-        image = segmentation.GetSegment(segmentIDs[0]).GetRepresentation(BINARY_LABELMAP)
-        array, start = arrayOfImage(image), startOfImage(image)
-        for segmentID in segmentIDs:
-            each = voxels[segmentID]
-            if not each.isEmpty:
-                box = (slice(b.start - a, b.stop - a) for a, b in zip(start, each.box, strict=True))
-                array[tuple(box)][each.mask()] = 0
-        image.Modified()
-
-
-def requireLabelMaps(segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
-    """Raises `SkcdfError` where the source of the segments is something else than label maps."""
-    segmentation = segmentationNode.GetSegmentation()
-    if segmentation.GetNumberOfSegments() and segmentation.GetSourceRepresentationName() != BINARY_LABELMAP:
-        raise SkcdfError(
-            f"{segmentationNode.GetName()}: its segments are kept as "
-            f"{segmentation.GetSourceRepresentationName().lower()}, not as voxels.",
-            "In the Segmentations module, make Binary labelmap the source representation, or choose another "
-            "segmentation.",
-        )
-
-
-def arrayOfImage(image: slicer.vtkOrientedImageData | None) -> np.ndarray:
-    """The image's voxels ``(z, y, x)``, not copied; without any for no image."""
-    scalars = None if image is None else image.GetPointData().GetScalars()
-    if scalars is None or 0 in image.GetDimensions():
-        return np.zeros((0, 0, 0), np.uint8)
-    return vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1])
-
-
-def startOfImage(image: slicer.vtkOrientedImageData | None) -> tuple[int, int, int]:
-    """Index ``(z, y, x)`` of the image's first voxel."""
-    if image is None:
-        return (0, 0, 0)
-    x, _, y, _, z, _ = image.GetExtent()
-    return (z, y, x)
-
-
-def orientedImage(array: np.ndarray, ijkToRAS: np.ndarray) -> slicer.vtkOrientedImageData:
-    """A copy of an array ``(z, y, x)`` as a segmentation holds label maps."""
-    image = slicer.vtkOrientedImageData()
-    image.SetDimensions(array.shape[::-1])
-    image.GetPointData().SetScalars(numpy_to_vtk(array.ravel(), deep=True))
-    image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(ijkToRAS))
-    return image
-
-
-def latticeOfImage(image: slicer.vtkOrientedImageData | None) -> np.ndarray:
-    """4×4 matrix from index ``(x, y, z, 1)`` to mm in the segmentation's frame."""
-    matrix = vtk.vtkMatrix4x4()
-    if image is not None:
-        image.GetImageToWorldMatrix(matrix)
-    return slicer.util.arrayFromVTKMatrix(matrix)
-
-
-def sharedLabelMaps(
-    voxels: Mapping[str, SegmentVoxels], values: dict[str, int]
-) -> dict[str, slicer.vtkOrientedImageData]:
-    """Label maps that hold segments, as few as possible: segments that overlap or have one value get different ones.
-
-    Args:
-        voxels: the segments.
-        values: the value of each; one that is 0 becomes 1, in place.
-    """
-    layers: list[_Layer] = []
-    images = {}
-    for name, each in voxels.items():
-        values[name] = value = max(1, values[name])
-        layer = next((layer for layer in layers if layer.takes(each, value)), None)
-        if layer is None:
-            layer = _Layer(each, voxels.values())
-            layers.append(layer)
-        layer.add(each, value)
-        images[name] = layer.image
-    return images
-
-
-class _Layer:
-    """A label map that is being filled, on the lattice of ``first``, with room for all that lie on it."""
-
-    def __init__(self, first: SegmentVoxels, everything: Iterable[SegmentVoxels]) -> None:
-        self._lattice = first.ijkToRAS
-        there = [placed for each in everything if (placed := each.on(self._lattice)) and not placed.isEmpty]
-        starts = [each.start for each in there] or [(0, 0, 0)]
-        ends = [np.add(each.start, each.shape) for each in there] or [(1, 1, 1)]
-        self._start = np.min(starts, axis=0)
-        extent = np.stack([self._start, np.max(ends, axis=0) - 1], axis=1)[::-1].ravel()
-        self._values: set[int] = set()
-        self.image = slicer.vtkOrientedImageData()
-        self.image.SetExtent(*(int(each) for each in extent))
-        self.image.AllocateScalars(vtk.VTK_UNSIGNED_SHORT, 1)
-        self.image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(self._lattice))
-        self._array = arrayOfImage(self.image)
-        self._array[:] = 0
-
-    def takes(self, voxels: SegmentVoxels, value: int) -> bool:
-        """Whether there is room for these voxels with this value."""
-        placed = voxels.on(self._lattice)
-        return (
-            placed is not None and value not in self._values and not self._part(placed)[placed.mask()].any()
-        )
-
-    def add(self, voxels: SegmentVoxels, value: int) -> None:
-        """Takes them in."""
-        placed = voxels.on(self._lattice)
-        self._values.add(value)
-        self._part(placed)[placed.mask()] = value
-
-    def _part(self, placed: SegmentVoxels) -> np.ndarray:
-        first = np.zeros(3, int) if placed.isEmpty else np.array(placed.start) - self._start
-        return self._array[tuple(slice(a, a + n) for a, n in zip(first, placed.shape, strict=True))]
+def commonBox(voxels: Iterable[SegmentVoxels]) -> tuple[slice, slice, slice]:
+    """The smallest box of one lattice that holds all the voxels; one voxel where there is none."""
+    filled = [each.box for each in voxels if not each.isEmpty] or [(slice(0, 1),) * 3]
+    z, y, x = (
+        slice(min(box[axis].start for box in filled), max(box[axis].stop for box in filled))
+        for axis in range(3)
+    )
+    return z, y, x

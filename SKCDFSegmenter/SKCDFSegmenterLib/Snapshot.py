@@ -9,7 +9,8 @@ import slicer
 
 from .Proposals import Proposals, proposals, setProposals
 from .SegmentDisplay import DisplayProperties, displayProperties, setDisplayProperties, surfacesKept
-from .SegmentVoxels import BINARY_LABELMAP, SegmentVoxels, sharedLabelMaps, voxelsOfSegments
+from .SegmentLabelMaps import BINARY_LABELMAP, eraseVoxels, sharedLabelMaps, voxelsOfSegments
+from .SegmentVoxels import SegmentVoxels
 from .SessionMemory import SessionMemory
 from .UnsurePlaces import PLACES
 
@@ -41,18 +42,31 @@ class _Snapshot:
     places: str | None
     proposals: Proposals | None
 
+    @property
+    def voxels(self) -> dict[str, SegmentVoxels]:
+        """Those of the segments that existed, by ID."""
+        return {segmentID: each.voxels for segmentID, each in self.segments.items() if each is not None}
+
 
 _snapshots: SessionMemory[_Snapshot] = SessionMemory()
 
 
-def takeSnapshot(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIDs: Iterable[str]) -> None:
+def takeSnapshot(
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    segmentIDs: Iterable[str],
+) -> dict[str, SegmentVoxels]:
     """Remembers segments that are about to be replaced, removed or added; it takes the place of the last snapshot.
 
     Args:
         segmentationNode: the segmentation.
         segmentIDs: the segments; restoring leaves all others alone, whatever happened to them since.
+
+    Returns:
+        The voxels that it keeps, by ID.
     """
-    _snapshots.put(segmentationNode, _snapshot(segmentationNode, tuple(segmentIDs)))
+    snapshot = _snapshot(segmentationNode, tuple(segmentIDs))
+    _snapshots.put(segmentationNode, snapshot)
+    return snapshot.voxels
 
 
 def canRestore(segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> bool:
@@ -71,6 +85,7 @@ def restorePrevious(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
         return False
     present = _snapshot(segmentationNode, tuple(wanted.segments))
     with surfacesKept(segmentationNode, wanted.segments):
+        eraseVoxels(segmentationNode, present.voxels)  # from the label maps that they share with others
         _bringBack(segmentationNode, wanted)
     segmentationNode.SetDescription(wanted.description)
     segmentationNode.SetAttribute(PLACES, wanted.places)
@@ -99,19 +114,20 @@ def _snapshot(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIDs: tupl
 
 def _bringBack(segmentationNode: slicer.vtkMRMLSegmentationNode, wanted: _Snapshot) -> None:
     segmentation = segmentationNode.GetSegmentation()
-    # All of them go first: their voxels leave the label maps that they share with others.
-    for segmentID in wanted.segments:
-        if segmentation.GetSegment(segmentID) is not None:
-            segmentation.RemoveSegment(segmentID)
     saved = {segmentID: each for segmentID, each in wanted.segments.items() if each is not None}
     values = {segmentID: each.metadata.GetLabelValue() for segmentID, each in saved.items()}
-    images = sharedLabelMaps({segmentID: each.voxels for segmentID, each in saved.items()}, values)
+    images = sharedLabelMaps(wanted.voxels, values)
+    present = [segmentID for segmentID in wanted.segments if segmentation.GetSegment(segmentID) is not None]
+    for segmentID in present:
+        if segmentID not in saved:
+            segmentation.RemoveSegment(segmentID)
     for segmentID, each in saved.items():
-        segment = slicer.vtkSegment()
+        segment = segmentation.GetSegment(segmentID) or slicer.vtkSegment()
         segment.DeepCopyMetadata(each.metadata)
         segment.SetLabelValue(values[segmentID])
         segment.AddRepresentation(BINARY_LABELMAP, images[segmentID])
-        segmentation.AddSegment(segment, segmentID)
+        if segmentID not in present:
+            segmentation.AddSegment(segment, segmentID)
         setDisplayProperties(segmentationNode, segmentID, each.display)
     newer = [segmentID for segmentID in segmentation.GetSegmentIDs() if segmentID not in wanted.order]
     older = [segmentID for segmentID in wanted.order if segmentation.GetSegment(segmentID) is not None]

@@ -26,6 +26,22 @@ def ijkToRASOfVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
     return slicer.util.arrayFromVTKMatrix(ijkToRAS)
 
 
+def latticeOfVolumeIn(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, volumeNode: slicer.vtkMRMLScalarVolumeNode
+) -> np.ndarray | None:
+    """The volume's 4×4 matrix from index to mm in a segmentation's own frame, whatever transforms both are under.
+
+    ``None`` where a transform between them is not linear, or shears: then no grid of the one is a grid of the other.
+    """
+    toSegmentation = vtk.vtkMatrix4x4()
+    isLinear = slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(
+        volumeNode.GetParentTransformNode(), segmentationNode.GetParentTransformNode(), toSegmentation
+    )
+    lattice = slicer.util.arrayFromVTKMatrix(toSegmentation) @ ijkToRASOfVolume(volumeNode)
+    axes = lattice[:3, :3] / np.linalg.norm(lattice[:3, :3], axis=0)
+    return lattice if isLinear and np.abs(axes.T @ axes - np.eye(3)).max() < 1e-3 else None
+
+
 def geometryOfVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Geometry:
     """The voxel grid of a volume in LPS, its parent transform left out.
 
