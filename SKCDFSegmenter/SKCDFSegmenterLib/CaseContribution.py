@@ -136,10 +136,9 @@ def subjectOfVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> str:
     if not item:
         return ""
     constants = slicer.vtkMRMLSubjectHierarchyConstants
-    patient = hierarchy.GetItemAncestorAtLevel(item, constants.GetSubjectHierarchyLevelPatient())
-    if not patient:
-        return ""
-    text = hierarchy.GetItemAttribute(patient, constants.GetDICOMPatientIDAttributeName()).strip()
+    text = hierarchy.GetAttributeFromItemAncestor(
+        item, constants.GetDICOMPatientIDAttributeName(), constants.GetDICOMLevelPatient()
+    ).strip()
     return "" if text.casefold() in SAYS_NOBODY else text
 
 

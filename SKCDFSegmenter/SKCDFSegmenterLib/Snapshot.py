@@ -129,6 +129,6 @@ def _bringBack(segmentationNode: slicer.vtkMRMLSegmentationNode, wanted: _Snapsh
         if segmentID not in present:
             segmentation.AddSegment(segment, segmentID)
         setDisplayProperties(segmentationNode, segmentID, each.display)
-    newer = [segmentID for segmentID in segmentation.GetSegmentIDs() if segmentID not in wanted.order]
     older = [segmentID for segmentID in wanted.order if segmentation.GetSegment(segmentID) is not None]
-    segmentation.ReorderSegments([*older, *newer])
+    for index, segmentID in enumerate(older):  # those that came since are behind them
+        segmentation.SetSegmentIndex(segmentID, index)
