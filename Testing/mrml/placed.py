@@ -59,9 +59,7 @@ def segmentIDs(segmentation: Any) -> list[str]:
     return list(segmentation.GetSegmentation().GetSegmentIDs())
 
 
-def draw(
-    slicer: Any, segmentation: Any, volume: Any, segmentID: str, name: str, drawn: np.ndarray
-) -> str:
+def draw(slicer: Any, segmentation: Any, volume: Any, segmentID: str, name: str, drawn: np.ndarray) -> str:
     """Adds a segment by hand."""
     added = segmentation.GetSegmentation().AddEmptySegment(segmentID, name)
     slicer.util.updateSegmentBinaryLabelmapFromArray(drawn.astype(np.uint8), segmentation, added, volume)

@@ -80,9 +80,7 @@ class TestProposed:
         assert result.segmentationNode is segmentation
         assert placed.names(result.found) == [SPLEEN, ESOPHAGUS, "liver"]
         for organ in (SPLEEN, ESOPHAGUS, "liver"):
-            np.testing.assert_array_equal(
-                placed.voxels(slicer, segmentation, organ, volume), expected(organ)
-            )
+            np.testing.assert_array_equal(placed.voxels(slicer, segmentation, organ, volume), expected(organ))
             told = provenance(segmentation.GetSegmentation().GetSegment(organ))
             assert (told.model, told.modelHash) == (SECOND.title, SECOND.hash)
         assert set(segmentStates(segmentation).values()) == {"proposed"}
@@ -131,9 +129,7 @@ class TestProposed:
         before = placed.voxels(slicer, segmentation, "copy", volume)
         again(volume, segmentation)
         np.testing.assert_array_equal(placed.voxels(slicer, segmentation, "copy", volume), before)
-        np.testing.assert_array_equal(
-            placed.voxels(slicer, segmentation, SPLEEN, volume), expected(SPLEEN)
-        )
+        np.testing.assert_array_equal(placed.voxels(slicer, segmentation, SPLEEN, volume), expected(SPLEEN))
 
     def test_a_tenth_run_is_like_the_first(self, slicer, volume, segmentation):
         for _ in range(4):
@@ -141,9 +137,7 @@ class TestProposed:
             again(volume, segmentation, scans.labels(geometryOfVolume(volume)).array)
         assert segmentation.GetSegmentation().GetNumberOfLayers() == 1
         exported = labelMapFromSegmentation(segmentation, LABEL_SET, volume)
-        np.testing.assert_array_equal(
-            exported.image.array, scans.labels(geometryOfVolume(volume)).array
-        )
+        np.testing.assert_array_equal(exported.image.array, scans.labels(geometryOfVolume(volume)).array)
 
 
 class TestPeoplesWork:
@@ -159,7 +153,9 @@ class TestPeoplesWork:
         assert provenance(segment).model == FIRST.title
         assert segmentStates(segmentation)[SPLEEN] == "edited"
 
-    def test_an_edited_segment_is_replaced_where_the_user_wants_so(self, slicer, volume, segmentation, editor):
+    def test_an_edited_segment_is_replaced_where_the_user_wants_so(
+        self, slicer, volume, segmentation, editor
+    ):
         editor.paint(SPLEEN, placed.mask((0, 1), (0, 1), (0, 1)))
         setCompleted(segmentation.GetSegmentation().GetSegment(ESOPHAGUS), True)
         result = again(volume, segmentation, keepEdited=False)
@@ -193,12 +189,8 @@ class TestPeoplesWork:
         placed.draw(slicer, segmentation, volume, "Segment_1", "Body", everywhere)
         again(volume, segmentation)
         assert placed.segmentIDs(segmentation) == [SPLEEN, ESOPHAGUS, "Segment_1", "liver"]
-        np.testing.assert_array_equal(
-            placed.voxels(slicer, segmentation, "Segment_1", volume), everywhere
-        )
-        np.testing.assert_array_equal(
-            placed.voxels(slicer, segmentation, "liver", volume), expected("liver")
-        )
+        np.testing.assert_array_equal(placed.voxels(slicer, segmentation, "Segment_1", volume), everywhere)
+        np.testing.assert_array_equal(placed.voxels(slicer, segmentation, "liver", volume), expected("liver"))
         assert segmentStates(segmentation)["Segment_1"] == "foreign"
 
     def test_an_organ_that_a_person_drew_gets_no_rival(self, slicer, volume, segmentation):
@@ -220,9 +212,7 @@ class TestPeoplesWork:
         np.testing.assert_array_equal(placed.voxels(slicer, segmentation, SPLEEN, volume), before)
         (new,) = set(placed.segmentIDs(segmentation)) - {SPLEEN, ESOPHAGUS, "liver"}
         assert SPLEEN in placed.names(result.found)
-        np.testing.assert_array_equal(
-            placed.voxels(slicer, segmentation, new, volume), expected(SPLEEN)
-        )
+        np.testing.assert_array_equal(placed.voxels(slicer, segmentation, new, volume), expected(SPLEEN))
 
     def test_an_empty_segmentation_is_taken_over_with_the_volumes_transform(self, slicer, makeVolume):
         volume = makeVolume(scans.SHAPE, OBLIQUE, TABLE)
@@ -280,9 +270,7 @@ class TestTransforms:
         volume = makeVolume(scans.SHAPE, OBLIQUE, TABLE)
         segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
         segmentation.SetReferenceImageGeometryParameterFromVolumeNode(volume)
-        placed.draw(
-            slicer, segmentation, volume, "Segment_1", "Body", placed.mask((0, 9), (0, 14), (0, 19))
-        )
+        placed.draw(slicer, segmentation, volume, "Segment_1", "Body", placed.mask((0, 9), (0, 14), (0, 19)))
         assert segmentation.GetTransformNodeID() is None
         again(volume, segmentation)
         assert segmentation.GetTransformNodeID() is None

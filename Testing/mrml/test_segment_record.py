@@ -46,7 +46,9 @@ def segmentOf(segmentation, segmentID):
 
 class TestProvenance:
     def test_says_model_time_uncertainty_and_usual_volume(self, volume):
-        record = ModelRecord("abdomen v3", "9f0c", "2026-11-26T08:00:00+00:00", {SPLEEN: 0.123}, {SPLEEN: (90, 310.5)})
+        record = ModelRecord(
+            "abdomen v3", "9f0c", "2026-11-26T08:00:00+00:00", {SPLEEN: 0.123}, {SPLEEN: (90, 310.5)}
+        )
         segmentation = placed.place(volume, record=record).segmentationNode
         told = provenance(segmentOf(segmentation, SPLEEN))
         assert (told.model, told.modelHash, told.created) == (record.title, record.hash, record.created)
@@ -64,7 +66,9 @@ class TestProvenance:
         assert (record.unsure, record.usual) == ({"liver": 0.02}, {"liver": (900.0, 2400.0)})
 
     def test_is_none_for_what_a_person_has_drawn(self, slicer, segmentation, volume):
-        drawn = placed.draw(slicer, segmentation, volume, "Segment_1", "Cyst", placed.mask((0, 2), (0, 2), (0, 2)))
+        drawn = placed.draw(
+            slicer, segmentation, volume, "Segment_1", "Cyst", placed.mask((0, 2), (0, 2), (0, 2))
+        )
         assert provenance(segmentOf(segmentation, drawn)) is None
 
     @pytest.mark.parametrize("title", ["Bauch: Leber|Milz v3", "腹部 v1", "a~b^c"])

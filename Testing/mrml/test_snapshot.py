@@ -44,9 +44,12 @@ def described(slicer, segmentation, volume):
     for segmentID in placed.segmentIDs(segmentation):
         segment = segmentation.GetSegmentation().GetSegment(segmentID)
         tags = {}
-        for tag in ("TerminologyEntry", "Segmentation.Status", "Mine", *(f"SKCDF.{each}" for each in (
-            "Model", "ModelHash", "Created", "Hash", "Unsure", "Usual"
-        ))):
+        for tag in (
+            "TerminologyEntry",
+            "Segmentation.Status",
+            "Mine",
+            *(f"SKCDF.{each}" for each in ("Model", "ModelHash", "Created", "Hash", "Unsure", "Usual")),
+        ):
             value = vtk.reference("")
             if segment.GetTag(tag, value):
                 tags[tag] = str(value)
@@ -121,7 +124,9 @@ def test_completed_segments_that_were_replaced_nowhere_stay_completed(volume, se
 
 def test_only_the_last_run_is_taken_back(volume, segmentation):
     again(volume, segmentation)
-    placed.place(volume, placed.array(pancreas=((2, 4), (2, 4), (2, 4))), SECOND, segmentationNode=segmentation)
+    placed.place(
+        volume, placed.array(pancreas=((2, 4), (2, 4), (2, 4))), SECOND, segmentationNode=segmentation
+    )
     assert placed.segmentIDs(segmentation) == ["pancreas"]
     restorePrevious(segmentation)
     assert placed.segmentIDs(segmentation) == [SPLEEN, ESOPHAGUS, "liver"]
