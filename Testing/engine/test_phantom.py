@@ -18,6 +18,7 @@ from skcdf.errors import SkcdfError
 from skcdf.image import Image
 from skcdf.labels import LabelSet
 from skcdf.phantom import PHANTOM_LABELS, make_phantom
+from skcdf.progress import Progress
 
 ORGANS = LabelSet.load(PHANTOM_LABELS)
 ENGINE = Path(__file__).resolve().parents[2] / "engine"
@@ -221,3 +222,11 @@ def test_impossible_requests_are_refused_with_a_hint(arguments: dict, complaint:
     with pytest.raises(SkcdfError, match=complaint) as refusal:
         make_phantom(**arguments)
     assert refusal.value.hint
+
+
+def test_progress_is_told_after_every_structure_and_changes_nothing() -> None:
+    reports: list[Progress] = []
+    scan, _labels = make_phantom(3, **SMALL, progress=reports.append)
+    assert [report.done for report in reports] == list(range(1, len(reports) + 1))
+    assert len(reports) > 15 and reports[-1].done == reports[-1].total
+    assert digest(scan) == digest(make_phantom(3, **SMALL)[0])

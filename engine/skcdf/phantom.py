@@ -20,6 +20,7 @@ from .image import Image
 from .phantom_anatomy import PHANTOM_LABELS, structures
 from .phantom_body import OUTER_WALL
 from .phantom_shapes import Bounds, Draws, Points, Structure, rotation, soft_step
+from .progress import Progress, ProgressCallback, ignore_progress
 
 __all__ = ["PHANTOM_LABELS", "make_phantom"]
 
@@ -42,6 +43,7 @@ def make_phantom(
     spacing: Triple = (2.5, 2.5, 2.5),
     direction: Sequence[float] = IDENTITY,
     cut_off_share: float = 0.3,
+    progress: ProgressCallback = ignore_progress,
 ) -> tuple[Image, Image]:
     """Scans the patient of a seed.
 
@@ -54,6 +56,7 @@ def make_phantom(
         direction: orthonormal 3×3 matrix, row by row, of the index axes ``(x, y, z)`` in LPS, as in
             `Geometry`; the middle of the scan stays where it is.
         cut_off_share: how many of the scans, of 1, miss the organs at the top or at the bottom.
+        progress: called after every structure of the body.
 
     Returns:
         The scan, int16 HU, and the label map, uint8 with values of `PHANTOM_LABELS`, on the same grid.
@@ -68,8 +71,10 @@ def make_phantom(
     geometry = _grid(draws, shape, spacing, direction, cut_off_share)
     canvas = _Canvas(geometry, pose, draws)
     _paint_couch(canvas, pose)
-    for structure in structures(seed):
+    anatomy = structures(seed)
+    for index, structure in enumerate(anatomy):
         canvas.paint(structure)
+        progress(Progress("phantom", index + 1, len(anatomy)))
     scan = _add_noise(canvas.scan, geometry, draws)
     metadata = {"modality": "CT", "body_part": "ABDOMEN"}
     return Image(scan, geometry, metadata=metadata), Image(canvas.labels, geometry)
