@@ -30,6 +30,8 @@ def startSlicerCore() -> Any:
     import slicer.util
     import vtk
 
+    if getattr(slicer, "app", None) is not None:
+        return slicer  # started already, perhaps with the application that the panel's tests need
     verbosity = vtk.vtkLogger.GetCurrentVerbosityCutoff()
     # The wheel lacks terminology files and colour tables, and complains of it.
     vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)

@@ -1,0 +1,84 @@
+"""Fixtures for tests that use the panel like a user."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / name) for name in ("Testing/panel", "Testing/mrml", "SKCDFSegmenter", "engine")]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--screenshots", default=None, help="folder for the pictures that panel tests take")
+
+
+@pytest.fixture(scope="session")
+def panelApplication() -> Any:
+    """The ``slicer`` module with an application around it."""
+    pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
+    pytest.importorskip(
+        "PySide6.QtWidgets", reason="PySide6 is not installed (pip install PySide6-Essentials)"
+    )
+    from panel_bootstrap import startPanelApplication
+
+    return startPanelApplication()
+
+
+@pytest.fixture
+def slicer(panelApplication: Any) -> Iterator[Any]:
+    """The ``slicer`` module with an empty scene, default settings, and no dialog seen yet."""
+    from panel_bootstrap import freshScene
+    from pythonqt import dialogs, signals
+
+    panelApplication.app.settings().clear()
+    dialogs.recorder.clear()
+    signals.failures.clear()
+    freshScene(panelApplication)
+    yield panelApplication
+    freshScene(panelApplication)
+    assert not signals.failures, f"raised in a slot, which Slicer only prints: {signals.failures}"
+    assert not dialogs.recorder.unanswered, f"nobody answered: {dialogs.recorder.unanswered}"
+
+
+@pytest.fixture
+def dialogs(slicer: Any) -> Any:
+    """The recorder of everything that pops up; see `pythonqt.dialogs.Dialogs`."""
+    from pythonqt import dialogs
+
+    return dialogs.recorder
+
+
+@pytest.fixture
+def module(slicer: Any) -> Iterator[Any]:
+    """The module's widget, set up and entered as when the user chooses the module; ``module.ui`` has its widgets."""
+    from panel_bootstrap import SCRIPTS, loadModule, unloadModule
+
+    loaded = loadModule(slicer, SCRIPTS / "SKCDFSegmenter.py")
+    slicer.util.selectModule("SKCDFSegmenter")
+    slicer.util.mainWindow().show()
+    yield loaded.widgetRepresentation().self()
+    unloadModule(slicer, loaded)
+
+
+@pytest.fixture
+def pump(slicer: Any) -> Callable[..., bool]:
+    """Runs the event loop until something is true; see `user.pump`."""
+    import user
+
+    return user.pump
+
+
+@pytest.fixture
+def screenshot(request: pytest.FixtureRequest, slicer: Any, tmp_path: Path) -> Callable[[Any, str], Path]:
+    """Draws a widget into ``name.png``: in the folder of --screenshots or SKCDF_SCREENSHOTS, else in
+    a temporary one."""
+    import user
+
+    folder = request.config.getoption("--screenshots", default=None) or os.environ.get("SKCDF_SCREENSHOTS")
+    return lambda widget, name: user.screenshot(widget, Path(folder or tmp_path) / f"{name}.png")

@@ -1,0 +1,95 @@
+"""What a user does: clicks, chooses, types, waits, looks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import slicer
+from PySide6 import QtCore
+
+
+def pump(until: Callable[[], Any] = lambda: False, seconds: float = 10.0) -> bool:
+    """Runs the event loop until something is true, or the time is over; whether it is true."""
+    deadline = time.monotonic() + seconds
+    while not until():
+        slicer.app.processEvents()
+        slicer.app.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete)
+        if time.monotonic() > deadline:
+            return bool(until())
+        time.sleep(0.005)
+    return True
+
+
+def click(button: Any) -> None:
+    """Clicks a button that a user could click.
+
+    Raises:
+        AssertionError: it is hidden or disabled.
+    """
+    _requireUsable(button)
+    button.click()
+    slicer.app.processEvents()
+
+
+def choose(selector: Any, choice: Any) -> None:
+    """Chooses an entry of a combo box by its text, or a node of a node selector by itself or its name
+    (``None`` for none)."""
+    _requireUsable(selector)
+    if hasattr(selector, "setCurrentNode"):
+        nodes = selector.nodes()
+        node = next((node for node in nodes if choice is not None and choice in (node, node.GetName())), None)
+        assert node is not None or (choice is None and selector.noneEnabled), (
+            f"no choice {choice} among {nodes}"
+        )
+        selector.setCurrentNode(node)
+        selector.nodeActivated(node) if hasattr(selector, "nodeActivated") else None
+    else:
+        index = selector.findText(choice)
+        assert index >= 0, (
+            f"no entry {choice!r} among {[selector.itemText(i) for i in range(selector.count)]}"
+        )
+        selector.setCurrentIndex(index)
+        selector.activated(index)
+    slicer.app.processEvents()
+
+
+def write(field: Any, text: str) -> None:
+    """Types a text into a field, and leaves the field."""
+    _requireUsable(field)
+    if hasattr(field, "currentPath"):
+        field.currentPath = text
+    elif hasattr(field, "setPlainText"):
+        field.setPlainText(text)
+    else:
+        field.setText(text)
+        field.editingFinished()
+    slicer.app.processEvents()
+
+
+def unfold(section: Any, isOpen: bool = True) -> None:
+    """Opens or closes a section."""
+    if section.collapsed == isOpen:
+        section.click()
+        slicer.app.processEvents()
+
+
+def _requireUsable(widget: Any) -> None:
+    assert widget.isVisible(), f"{widget.name} is not to be seen"
+    assert widget.isEnabled(), f"{widget.name} is disabled"
+
+
+def closeScene() -> None:
+    """What *Close Scene* of the File menu does."""
+    slicer.mrmlScene.Clear(0)
+    slicer.app.processEvents()
+
+
+def screenshot(widget: Any, path: Path) -> Path:
+    """Draws a widget as it is on screen into a PNG file."""
+    slicer.app.processEvents()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert widget.grab().save(str(path)), path
+    return path
