@@ -1,7 +1,7 @@
 """Runs ``python -m skcdf`` in the child process, and ends it as soon as the parent closes the child's input.
 
-The child is started as ``PythonSlicer EngineMain.py segment IN OUT``. PythonSlicer is a launcher: killing it
-leaves the Python it launched running. The end of the pipe reaches that Python, after a crash of Slicer, too.
+The child is started as ``PythonSlicer EngineMain.py doctor --json``. PythonSlicer is a launcher: killing it leaves the
+Python it launched running. The end of the pipe reaches that Python, after a crash of Slicer, too.
 """
 
 import os
@@ -9,6 +9,9 @@ import runpy
 import sys
 import threading
 from pathlib import Path
+
+LISTENING = ("worker", "finetune")
+"""Commands that read their standard input themselves: requests, and the wish to stop with a checkpoint."""
 
 
 def endWithParent() -> None:
@@ -28,7 +31,8 @@ def endWithParent() -> None:
 
 
 if __name__ == "__main__":
-    endWithParent()
+    if not set(sys.argv[1:2]) & set(LISTENING):
+        endWithParent()
     # Python put this file's folder on the path; its files are modules of a package, not of their own.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
     import SKCDFSegmenterLib  # noqa: F401 - makes skcdf importable

@@ -87,7 +87,7 @@ class EventChild:
         assert self._process.stdout is not None
         with contextlib.suppress(ValueError):  # closed by `close` in another thread
             for line in self._process.stdout:
-                event = _event(line)
+                event = event_of_line(line)
                 if event["event"] == "hello" and isinstance(event.get("pid"), int):
                     self.pid = event["pid"]
                 yield event
@@ -159,7 +159,8 @@ def message_line(content: Mapping[str, Any]) -> bytes:
     return text.encode("utf-8", "backslashreplace")  # a lone surrogate becomes its escape
 
 
-def _event(line: bytes) -> Event:
+def event_of_line(line: bytes) -> Event:
+    """The event that a line is; a line that is none, as a launcher may print, is a ``log`` event."""
     text = line.decode("utf-8", "replace").rstrip()
     try:
         content = json.loads(text)

@@ -1,0 +1,57 @@
+"""What the user is told when a child process fails, instead of an answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skcdf.errors import SkcdfError
+
+from .EventProcess import EventProcess
+from .Texts import _
+
+
+def told(event: dict[str, Any]) -> SkcdfError:
+    """What an ``error`` event says."""
+    return SkcdfError(str(event.get("message") or _("It failed.")), str(event.get("hint") or ""))
+
+
+def death(process: EventProcess, lastError: SkcdfError | None) -> SkcdfError:
+    """Why a child is no more, as far as it is known.
+
+    Args:
+        process: the child, which has ended.
+        lastError: the last error that it told without saying which request it is about.
+    """
+    if lastError is not None:
+        return lastError
+    if process.hello is not None:
+        return SkcdfError(
+            _("The computing process has ended without an answer") + _after(process.lastWords),
+            _("The computer may have run out of memory: close other programs, or choose a smaller region."),
+        )
+    return SkcdfError(
+        _("The computing process has ended before it was ready ({program})").format(program=process.program)
+        + _after(process.lastWords),
+        _("Press Set up PyTorch: it checks what is installed and repairs it."),
+    )
+
+
+def noHello(process: EventProcess, seconds: float) -> SkcdfError:
+    """The child was not ready in time."""
+    return SkcdfError(
+        _("The computing process was not ready after {seconds} s").format(seconds=f"{seconds:g}")
+        + _after(process.lastWords),
+        _("A virus scanner may be reading PyTorch for the first time: try again in some minutes."),
+    )
+
+
+def deaf() -> SkcdfError:
+    """The child is there and hears nothing."""
+    return SkcdfError(
+        _("The computing process does not receive what it is asked."),
+        _("Its Python does not pass on its input: choose another Python program in Advanced."),
+    )
+
+
+def _after(words: str) -> str:
+    return _("; its last lines:\n{lines}").format(lines=words) if words else "."

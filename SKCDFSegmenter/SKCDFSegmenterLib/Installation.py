@@ -1,0 +1,285 @@
+"""Whether the child's Python has what it needs, found out in a child, and how to get it.
+
+The application itself never imports torch: on some computers that ends it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from skcdf.errors import SkcdfError
+from skcdf.files import end_process_tree
+
+from .ChildProcess import ChildProcess
+from .Readiness import NEEDED, Readiness, readinessFromDoctor
+from .Signal import callSafely
+from .Texts import _
+
+CHECK_PATIENCE_S = 180.0
+TORCH_REQUIREMENT = ">=2.2"
+_WAIT_S = 0.1
+_LAST_BYTES = 2000
+
+
+@dataclass(frozen=True)
+class InstallPlan:
+    """What would be installed.
+
+    Attributes:
+        torch: whether PyTorch would be.
+        repair: whether what is there of it would be removed first.
+        packages: the other packages.
+        neededBytes, freeBytes: of disk space; ``None`` where it is not known.
+        obstacles: why it would fail, each with what to do.
+        byHand: the command that installs it, where the child's Python is not Slicer's; empty: Slicer can.
+    """
+
+    torch: bool
+    repair: bool
+    packages: tuple[str, ...]
+    neededBytes: int | None
+    freeBytes: int | None
+    obstacles: tuple[SkcdfError, ...]
+    byHand: str
+
+    @property
+    def nothing(self) -> bool:
+        """Whether all is there."""
+        return not (self.torch or self.packages)
+
+
+class Installation:
+    """Looks, and installs. Installing is for the main thread, and blocks it while Slicer shows its progress.
+
+    Args:
+        command, makeChild, clock: see `EngineWorker`.
+
+    Attributes:
+        readiness: what the last look has found; ``None`` before the first.
+    """
+
+    def __init__(
+        self,
+        command: Callable[[], list[str]],
+        makeChild: Callable[[], ChildProcess],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._command, self._makeChild, self._clock = command, makeChild, clock
+        self._look: _Look | None = None
+        self.readiness: Readiness | None = None
+
+    @property
+    def checking(self) -> bool:
+        """Whether a look has not ended."""
+        return self._look is not None
+
+    def check(self, onEnd: Callable[[Readiness], Any]) -> None:
+        """Looks in a child process; returns at once.
+
+        Args:
+            onEnd: gets what was found, once, on this thread, from `tick` or `wait`.
+        """
+        if self._look is not None:  # what was asked first is as new
+            self._look.onEnds.append(onEnd)
+            return
+        self._look = _Look(self._makeChild(), [onEnd], self._clock())
+        try:
+            self._look.start([*self._command(), "doctor", "--json"])
+        except SkcdfError as error:
+            self._look.error, self._look.ended = error, True
+
+    def tick(self) -> None:
+        """Notices the end and enforces patience; to be called a few times a second."""
+        look = self._look
+        if look is None:
+            return
+        if not look.ended and self._clock() - look.startedAt > CHECK_PATIENCE_S and not look.killed:
+            look.kill()
+        if look.ended:
+            self._look, self.readiness = None, look.readiness()
+            for onEnd in look.onEnds:
+                callSafely(onEnd, self.readiness)
+
+    def wait(self) -> Readiness:
+        """Waits for the look under way, or takes one, for scripts."""
+        if self._look is None:
+            self.check(lambda _readiness: None)
+        while self._look is not None:
+            self._look.child.wait(_WAIT_S)
+            self.tick()
+        assert self.readiness is not None
+        return self.readiness
+
+    def shutdown(self) -> None:
+        """Ends a look under way; nobody is told."""
+        look, self._look = self._look, None
+        if look is not None and not look.ended:
+            look.kill()
+            look.child.wait(_WAIT_S)
+
+    def installPlan(self, readiness: Readiness) -> InstallPlan:
+        """What would be installed to make it ready."""
+        state = readiness.torchState
+        torch = state in ("missing", "half", "broken")
+        others = [name for name in NEEDED if name != "torch" and readiness.stateOf(name) != "ready"]
+        needed = ["torch" + TORCH_REQUIREMENT, *others] if torch else others
+        byHand = (
+            ""
+            if _isOwnPython(readiness)
+            else f'"{readiness.python}" -m pip install ' + " ".join(f'"{name}"' for name in needed)
+        )
+        return InstallPlan(
+            torch=torch,
+            repair=state in ("half", "broken"),
+            packages=tuple(others),
+            neededBytes=readiness.neededBytes,
+            freeBytes=readiness.freeBytes,
+            obstacles=tuple(_obstacles(readiness)),
+            byHand=byHand if needed else "",
+        )
+
+    def installTorch(self) -> None:
+        """Installs PyTorch by the PyTorch extension, where the last look said that it is missing or does not work.
+
+        Raises:
+            SkcdfError: the extension is not there, or the installation failed.
+        """
+        state = self._known().torchState
+        if state == "ready":
+            return
+        try:
+            import PyTorchUtils
+        except ImportError as error:
+            raise SkcdfError(
+                _("The PyTorch extension is not installed."),
+                _("Install it in the Extensions Manager, restart Slicer, and press Set up PyTorch again."),
+            ) from error
+        try:
+            logic = PyTorchUtils.PyTorchUtilsLogic()
+            if state in ("half", "broken"):  # pip takes what is there for good, and would leave it
+                logic.uninstallTorch()
+            logic.installTorch(askConfirmation=False, torchVersionRequirement=TORCH_REQUIREMENT)
+        except Exception as error:  # whatever pip, the network or torch's own import may raise
+            raise _failed("PyTorch", error) from error
+
+    def installRequirements(self, requirementsFile: Path | str) -> None:
+        """Installs the other packages, where they are missing.
+
+        Args:
+            requirementsFile: one requirement per line.
+
+        Raises:
+            SkcdfError: the installation failed.
+        """
+        try:
+            try:
+                from slicer import packaging
+            except ImportError:  # before Slicer 5.12
+                slicer.util.pip_install(["-r", str(requirementsFile)])
+                return
+            requirements = packaging.load_requirements(str(requirementsFile))
+            # The user has agreed already, to all that will be installed.
+            packaging.pip_ensure(requirements, prompt_install=False, requester="SKCDFSegmenter")
+        except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
+            names = ", ".join(Path(requirementsFile).read_text(encoding="utf-8").split())
+            raise _failed(names, error) from error
+
+    def installFromFolder(self, wheelsFolder: Path | str) -> None:
+        """Installs what is missing from a folder of wheels, without any network.
+
+        Raises:
+            SkcdfError: there are no wheels, or the installation failed.
+        """
+        folder = Path(wheelsFolder)
+        if not any(folder.glob("*.whl")):
+            raise SkcdfError(
+                _("{folder}: there are no wheels in it.").format(folder=folder),
+                _("Choose the folder that holds the .whl files of torch, safetensors and nibabel."),
+            )
+        plan = self.installPlan(self._known())
+        names = ["torch" + TORCH_REQUIREMENT] * plan.torch + list(plan.packages)
+        if not names:
+            return
+        repair = ["--force-reinstall"] if plan.repair else []
+        options = ["--no-index", "--find-links", str(folder), *repair]
+        try:
+            slicer.util.pip_install([*options, *names])
+        except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
+            raise _failed(", ".join(names), error) from error
+
+    def _known(self) -> Readiness:
+        return self.readiness if self.readiness is not None else self.wait()
+
+
+class _Look:
+    """One doctor at work."""
+
+    def __init__(
+        self, child: ChildProcess, onEnds: list[Callable[[Readiness], Any]], startedAt: float
+    ) -> None:
+        self.child, self.onEnds, self.startedAt = child, onEnds, startedAt
+        self.ended = self.killed = False
+        self.error: SkcdfError | None = None
+        self._output, self._errors = bytearray(), bytearray()
+        self._exitCode: int | None = None
+
+    def start(self, command: list[str]) -> None:
+        self.child.start(command[0], command[1:], self._output.extend, self._errors.extend, self._finish)
+
+    def kill(self) -> None:
+        self.killed = True
+        if self.child.processId > 0:
+            end_process_tree(self.child.processId)
+        self.child.kill()
+
+    def readiness(self) -> Readiness:
+        if self.error is not None:
+            return Readiness(error=self.error)
+        return readinessFromDoctor(self._output.decode("utf-8", "replace"), self._failure())
+
+    def _finish(self, exitCode: int | None) -> None:
+        self._exitCode, self.ended = exitCode, True
+
+    def _failure(self) -> str:
+        """How it ended, in words; empty where it has ended well."""
+        if self.killed:
+            return _("PyTorch did not answer within {seconds} s.").format(seconds=f"{CHECK_PATIENCE_S:g}")
+        words = self._errors.decode("utf-8", "replace")[-_LAST_BYTES:].strip()
+        if self._exitCode is None:
+            return _("The Python process crashed while it loaded PyTorch.") + (f"\n{words}" if words else "")
+        return "" if self._exitCode in (0, 1) else words or _("It failed.")
+
+
+def _isOwnPython(readiness: Readiness) -> bool:
+    """Whether the child's packages are those that Slicer's own pip installs."""
+    own = os.path.realpath(sysconfig.get_path("purelib"))
+    return not readiness.sitePackages or os.path.realpath(readiness.sitePackages) == own
+
+
+def _obstacles(readiness: Readiness) -> list[SkcdfError]:
+    obstacles = list(readiness.problems)
+    if readiness.torchState in ("half", "broken") and "torch" in sys.modules:
+        obstacles.append(
+            SkcdfError(
+                _("This Slicer has PyTorch loaded, so it cannot be repaired now."),
+                _("Save your work, restart Slicer, and press Set up PyTorch before anything else."),
+            )
+        )
+    return obstacles
+
+
+def _failed(what: str, error: Exception) -> SkcdfError:
+    return SkcdfError(
+        _("{packages}: not installed ({reason}).").format(packages=what, reason=error),
+        _("Check the network connection and the proxy settings, or install from a folder of wheels."),
+    )
