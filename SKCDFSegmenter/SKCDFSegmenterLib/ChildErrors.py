@@ -29,6 +29,8 @@ def death(process: EventProcess, lastError: SkcdfError | None) -> SkcdfError:
             _("The computing process has ended without an answer") + _after(process.lastWords),
             _("The computer may have run out of memory: close other programs, or choose a smaller region."),
         )
+    if process.exitCode == 0:  # as a worker does whose input is at its end
+        return deaf()
     return SkcdfError(
         _("The computing process has ended before it was ready ({program})").format(program=process.program)
         + _after(process.lastWords),

@@ -213,7 +213,7 @@ class EngineWorker:
         if process is not self._process:  # the last words of one that was replaced
             return
         name, number = event["event"], event.get("id")
-        asked = self._asked.get(number) if isinstance(number, int) else None
+        asked = self._asked.get(number) if type(number) is int else None  # true is no number
         if name == "hello":
             self._helloAt = self._clock()
             self.deviceChanged.emit()

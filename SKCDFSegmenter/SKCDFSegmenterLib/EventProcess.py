@@ -30,6 +30,7 @@ class EventProcess:
         program: what it is.
         running: whether it has been started and has not ended.
         hello: its first event, once it has come.
+        exitCode: once it has ended; ``None`` if it crashed or never started.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class EventProcess:
         self._words: deque[str] = deque(maxlen=_LAST_LINES)
         self.program, self.running = "", False
         self.hello: dict[str, Any] | None = None
+        self.exitCode: int | None = None
 
     @property
     def pid(self) -> int:
@@ -118,7 +120,7 @@ class EventProcess:
             return
         self._tell(self._output.rest())
         self._takeError(b"\n")
-        self.running = False
+        self.running, self.exitCode = False, exitCode
         callSafely(self._onEnd, exitCode)
 
 

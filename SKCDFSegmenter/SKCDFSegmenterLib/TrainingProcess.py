@@ -74,6 +74,11 @@ class TrainingProcess:
         return self._process is not None
 
     @property
+    def hello(self) -> dict[str, Any] | None:
+        """What the training under way said first: ``pid``, ``run_folder``, …; ``None`` before."""
+        return None if self._process is None else self._process.hello
+
+    @property
     def stopping(self) -> bool:
         """Whether it was asked to stop and has not yet."""
         return self.running and self._stoppedAt is not None

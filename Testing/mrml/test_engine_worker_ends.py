@@ -1,0 +1,215 @@
+"""Workers that die, hang, hear nothing or are no longer needed: none is waited for for ever, and none is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from child_process import PlainChildProcess, isAlive, launched, scripted, waitUntil
+from worker_bench import benches
+
+from skcdf.errors import SkcdfError
+from SKCDFSegmenterLib.EngineWorker import EngineWorker
+
+
+@pytest.fixture
+def bench():
+    with benches() as make:
+        yield make
+
+
+class TestDeath:
+    def test_the_last_words_are_told(self, bench):
+        a = bench()
+        error = a.worker.wait(a.ask("die")).error
+        assert "window 7 of 9" in error.message and "memory" in error.hint
+        assert a.worker.hello is None and a.devices[-1] is None
+
+    def test_what_waited_is_asked_of_another_one(self, bench):
+        a = bench()
+        first, second = a.ask("die"), a.ask("answer", text="second")
+        a.pump(lambda: len(a.answers) == 2)
+        assert a.answers[first].error and a.answers[second].result["said"] == "second"
+        assert len(a.children) == 2
+
+    def test_every_request_that_kills_ends_itself_only(self, bench):
+        a = bench()
+        deadly = [a.ask("die") for _ in range(3)]
+        last = a.ask("answer", text="last")
+        a.pump(lambda: len(a.answers) == 4, 20)
+        assert all(a.answers[each].error for each in deadly) and a.answers[last].result
+
+    def test_a_real_kill_in_the_middle_is_told_and_the_next_request_finds_another_worker(self, bench):
+        a = bench(command=launched(scripted()))
+        number = a.ask("ignore")
+        a.accepted(number)
+        os.kill(a.worker.hello["pid"], signal.SIGKILL)
+        a.pump(lambda: number in a.answers)
+        assert a.answers[number].error is not None
+        assert a.worker.wait(a.ask("answer", text="again")).result["said"] == "again"
+
+    def test_the_launcher_killed_alone_leaves_no_orphan(self, bench):
+        a = bench(command=launched(scripted()))
+        number = a.ask("ignore")
+        a.accepted(number)
+        pid = a.worker.hello["pid"]
+        os.kill(a.children[0].processId, signal.SIGKILL)
+        a.pump(lambda: number in a.answers)
+        assert a.answers[number].error is not None
+        assert waitUntil(lambda: not isAlive(pid))
+
+    def test_one_that_dies_before_it_is_ready_is_not_tried_for_ever(self, bench):
+        a = bench("--dies")
+        numbers = [a.ask("answer"), a.ask("answer")]
+        a.pump(lambda: len(a.answers) == 2)
+        for number in numbers:
+            assert "importing" in a.answers[number].error.message
+            assert "Set up PyTorch" in a.answers[number].error.hint
+        assert len(a.children) == 1
+        assert a.worker.wait(a.ask("answer")).error is not None  # and a later click tries again
+        assert len(a.children) == 2
+
+    def test_a_cancelled_one_that_dies_is_cancelled(self, bench):
+        a = bench()
+        number = a.ask("ignore")
+        a.accepted(number)
+        a.worker.cancel(number)
+        os.kill(a.worker.hello["pid"], signal.SIGKILL)
+        a.pump(lambda: number in a.answers)
+        assert a.answers[number].cancelled
+
+    def test_a_python_that_is_not_there_is_an_error_and_not_an_exception(self, bench, tmp_path):
+        a = bench(command=[str(tmp_path / "PythonSlicer")])
+        number = a.ask("answer")
+        assert number not in a.answers  # not before the caller knows the number
+        assert "PythonSlicer" in a.worker.wait(number).error.message
+
+    def test_a_command_that_cannot_be_made_is_an_error_and_not_an_exception(self):
+        def command():
+            raise SkcdfError("There is no PythonSlicer.", "Install Slicer again.")
+
+        worker = EngineWorker(command, PlainChildProcess)
+        number = worker.request("answer", {})
+        assert "no PythonSlicer" in worker.wait(number).error.message
+
+
+class TestPatience:
+    def test_one_that_never_says_hello_is_given_up_after_two_minutes(self, bench):
+        a = bench("--silent")
+        number = a.ask("answer")
+        a.clock.added += 119
+        a.worker.tick()
+        assert number not in a.answers
+        pid = a.children[0].processId
+        a.clock.added += 2
+        a.worker.tick()
+        assert "not ready after 120 s" in a.answers[number].error.message
+        assert waitUntil(lambda: not isAlive(pid))
+
+    @pytest.mark.parametrize(
+        "command", [scripted("--deaf"), launched(scripted(), "s.PIPE")], ids=["deaf", "launcher"]
+    )
+    def test_one_that_its_input_does_not_reach_is_given_up_after_twenty_seconds(self, bench, command):
+        a = bench(command=command)
+        number = a.ask("answer")
+        pid = a.hello()["pid"]
+        a.clock.added += 19
+        a.worker.tick()
+        assert number not in a.answers
+        a.clock.added += 2
+        a.worker.tick()
+        assert "does not receive" in a.answers[number].error.message
+        assert waitUntil(lambda: not isAlive(pid))
+
+    def test_a_launcher_that_gives_no_input_is_told_at_once(self, bench):
+        a = bench(command=launched(scripted("--late", "1"), "s.DEVNULL"))
+        assert "does not receive" in a.worker.wait(a.ask("answer")).error.message
+
+    def test_one_that_works_is_not_given_up_however_long_it_takes(self, bench):
+        a = bench()
+        number = a.ask("obey")
+        a.accepted(number)
+        waiting = a.ask("answer")
+        a.clock.added += 3600
+        a.worker.tick()
+        assert not a.answers
+        a.worker.cancel(number)
+        a.pump(lambda: waiting in a.answers)
+
+
+class TestIdling:
+    def test_it_ends_after_the_keep_warm_time_and_the_next_request_starts_another(self, bench):
+        a = bench()
+        a.worker.keepWarmMinutes = 3
+        a.worker.wait(a.ask("answer"))
+        pid = a.worker.hello["pid"]
+        a.clock.added += 2.9 * 60
+        a.worker.tick()
+        assert a.worker.running
+        a.clock.added += 7
+        a.worker.tick()
+        assert not a.worker.running and a.devices[-1] is None
+        assert waitUntil(lambda: not isAlive(pid))
+        assert a.worker.wait(a.ask("answer", text="again")).result["said"] == "again"
+
+    def test_the_worker_is_told_to_let_go_of_the_model_by_itself(self, bench):
+        a = bench()
+        a.worker.keepWarmMinutes = 3
+        a.worker.warm()
+        assert a.children[0].command[-3:] == ["worker", "--idle-minutes", "3"]
+
+    def test_an_idle_one_that_does_not_go_is_killed(self, bench):
+        a = bench("--deaf")
+        a.worker.warm()
+        pid = a.hello()["pid"]
+        a.clock.added += 3600
+        a.worker.tick()
+        assert not a.worker.running and isAlive(pid)
+        a.clock.added += 3
+        a.worker.tick()
+        assert waitUntil(lambda: not isAlive(pid))
+
+
+class TestShutdown:
+    def test_nothing_is_left_and_everything_asked_is_cancelled(self, bench):
+        a = bench(command=launched(scripted()))
+        numbers = [a.ask("ignore"), a.ask("answer")]
+        a.accepted(numbers[1])
+        pids = [a.worker.hello["pid"], a.children[0].processId]
+        a.worker.shutdown()
+        assert [a.answers[number].cancelled for number in numbers] == [True, True]
+        assert waitUntil(lambda: not any(map(isAlive, pids)))
+
+    def test_one_that_does_not_end_by_itself_is_killed(self, bench):
+        a = bench(command=launched(scripted("--deaf")))
+        a.worker.warm()
+        pids = [a.hello()["pid"], a.children[0].processId]
+        began = time.monotonic()
+        a.worker.shutdown()
+        assert time.monotonic() - began < 5
+        assert waitUntil(lambda: not any(map(isAlive, pids)))
+
+    def test_without_a_worker_it_does_nothing_and_may_be_called_twice(self, bench):
+        a = bench()
+        a.worker.shutdown()
+        a.worker.warm()
+        a.worker.shutdown()
+        a.worker.shutdown()
+
+    def test_a_parent_that_crashes_leaves_no_worker(self, tmp_path):
+        program = f"""
+import os, sys
+sys.path[:0] = {sys.path!r}
+from child_process import PlainChildProcess, launched, engine
+from SKCDFSegmenterLib.EngineWorker import EngineWorker
+worker = EngineWorker(lambda: launched(engine()), PlainChildProcess)
+worker.wait(worker.request("ping", {{}}))
+print(worker.hello["pid"], flush=True)
+os.kill(os.getpid(), 9)
+"""
+        said = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, timeout=120).stdout
+        assert waitUntil(lambda: not isAlive(int(said)))
