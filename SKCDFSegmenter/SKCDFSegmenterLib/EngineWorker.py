@@ -18,6 +18,7 @@ from . import ChildErrors
 from .ChildProcess import ChildProcess
 from .EventProcess import EventProcess
 from .Signal import Signal, callSafely
+from .Texts import _
 
 CANCEL_PATIENCE_S = 2.0
 HELLO_PATIENCE_S = 120.0
@@ -42,17 +43,29 @@ class Answer:
     error: SkcdfError | None = None
     cancelled: bool = False
 
+    @property
+    def required(self) -> dict[str, Any]:
+        """The result, where nothing else will do.
+
+        Raises:
+            SkcdfError: there is none.
+        """
+        if self.result is None:
+            raise self.error or SkcdfError(_("It was cancelled."), _("Start it again."))
+        return self.result
+
 
 class EngineWorker:
     """A worker, started at the first request, and another one when that has died or must be killed.
 
     Args:
-        command: gives program and first arguments of the engine's command line, as `engineCommand` makes them.
+        command: gives program and arguments of a worker: ``[*engineCommand(python), "worker", …]``.
         makeChild: makes the means to start one process.
         clock: seconds, growing.
 
     Attributes:
-        keepWarmMinutes: without a request, after which the worker is ended.
+        keepWarmMinutes: without a request, after which the worker is ended; it ends, too, when it says that it has let
+            go of its model because nobody asked.
         deviceChanged: emits nothing, after a worker has said which device it has, and after it has ended.
         logged: emits the events that belong to no request, for a log file.
     """
@@ -71,7 +84,7 @@ class EngineWorker:
         self._answers: OrderedDict[int, Answer] = OrderedDict()
         self._count = 0
         self._startedAt = self._usedAt = self._helloAt = clock()
-        self._inputArrives = False
+        self._inputArrives = self._stale = False
         self._lastError: SkcdfError | None = None
         self.keepWarmMinutes = KEEP_WARM_MINUTES
         self.deviceChanged, self.logged = Signal(), Signal()
@@ -110,6 +123,8 @@ class EngineWorker:
             TypeError, ValueError: JSON cannot say a field; nothing was asked.
         """
         line = message_line({"request": name, **fields, "id": self._count + 1})
+        if self._stale and not self._asked and self._process is not None:
+            self._dismiss(self._process)
         self._count += 1
         self._asked[self._count] = asked = _Asked(self._count, line, self._clock(), onEvent, onEnd)
         if self._process is None:
@@ -123,6 +138,10 @@ class EngineWorker:
         self._usedAt = self._clock()
         if self._process is None:
             self._start()
+
+    def restartWhenIdle(self) -> None:
+        """Another worker answers from the next request on: what its command says, or can do, has changed."""
+        self._stale = self._process is not None
 
     def cancel(self, request: int, *, force: bool = True) -> None:
         """Cancels a request; one that has ended already is no error.
@@ -194,9 +213,9 @@ class EngineWorker:
     def _start(self) -> None:
         """Starts a worker and asks it for all that is owed."""
         self._startedAt = self._usedAt = self._clock()
-        self._inputArrives, self._lastError, self._failure = False, None, None
+        self._inputArrives, self._lastError, self._failure, self._stale = False, None, None, False
         try:
-            command = [*self._command(), "worker", "--idle-minutes", f"{max(self.keepWarmMinutes, 0.1):g}"]
+            command = self._command()
         except SkcdfError as error:
             self._failure = error
             return
@@ -220,6 +239,7 @@ class EngineWorker:
         elif asked is None:
             if name == "error":
                 self._lastError = ChildErrors.told(event)
+            self._stale = self._stale or (name, event.get("reason")) == ("released", "idle")
             self.logged.emit(event)
         else:
             self._inputArrives = True
@@ -273,12 +293,14 @@ class EngineWorker:
 
     def _enforce(self, process: EventProcess, now: float) -> None:
         first = next(iter(self._asked.values()), None)
-        if process.hello is None:
+        if first is None and self._stale:
+            self._dismiss(process)
+        elif process.hello is None:
             if now - self._startedAt > HELLO_PATIENCE_S:
                 self._giveUp(process, ChildErrors.noHello(process, HELLO_PATIENCE_S))
         elif first is None:
             if now - self._usedAt > 60 * self.keepWarmMinutes:
-                self._dismiss(process, now)
+                self._dismiss(process)
         elif (
             not self._inputArrives and now - max(self._helloAt, first.sentAt) > ACCEPT_PATIENCE_S
         ):  # once something arrived, silence means that a library holds Python's lock
@@ -308,11 +330,11 @@ class EngineWorker:
         process.kill()
         self._retired.append((process, self._clock() + _END_PATIENCE_S))
 
-    def _dismiss(self, process: EventProcess, now: float) -> None:
+    def _dismiss(self, process: EventProcess) -> None:
         """Lets an idle worker go."""
         self._process = None
         process.closeInput()
-        self._retired.append((process, now + _END_PATIENCE_S))
+        self._retired.append((process, self._clock() + _END_PATIENCE_S))
         self.deviceChanged.emit()
 
     def _retire(self) -> None:

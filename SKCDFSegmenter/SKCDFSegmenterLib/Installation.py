@@ -62,7 +62,7 @@ class Installation:
     """Looks, and installs. Installing is for the main thread, and blocks it while Slicer shows its progress.
 
     Args:
-        command, makeChild, clock: see `EngineWorker`.
+        command, makeChild, clock: see `TrainingProcess`.
 
     Attributes:
         readiness: what the last look has found; ``None`` before the first.

@@ -43,7 +43,8 @@ class TrainingProcess:
     """Runs one training at a time.
 
     Args:
-        command, makeChild, clock: see `EngineWorker`.
+        command: gives program and first arguments of the engine's command line, as `engineCommand` makes them.
+        makeChild, clock: see `EngineWorker`.
 
     Attributes:
         lastProgress: the last ``progress`` event of this training.
@@ -87,14 +88,14 @@ class TrainingProcess:
         """Starts a training and returns at once.
 
         Args:
-            arguments: what follows ``skcdf finetune`` on the command line.
+            arguments: of ``skcdf``, as in a terminal: ``["finetune", pool, run, …]``.
 
         Raises:
             SkcdfError: one is under way, or there is no Python to run it with.
         """
         if self.running:
             raise SkcdfError(_("A training is running already."), _("Wait for it to finish, or stop it."))
-        command = [*self._command(), "finetune", *arguments, "--progress", "json", "--stdin", "watch"]
+        command = [*self._command(), *arguments, "--progress", "json", "--stdin", "watch"]
         self._last, self.lastProgress, self.outcome = TrainingOutcome(), None, None
         self._startedAt, self._stoppedAt = self._clock(), None
         self._process = EventProcess(self._makeChild(), self._take, lambda _code: None)

@@ -111,14 +111,14 @@ class PlainChildProcess:
             pass
 
 
-def engine() -> list[str]:
+def engine(*arguments: str) -> list[str]:
     """The real engine."""
-    return [str(PYTHON), "-m", "skcdf"]
+    return [str(PYTHON), "-m", "skcdf", *arguments]
 
 
-def scripted(*options: str) -> list[str]:
+def scripted(*arguments: str) -> list[str]:
     """An engine that does what `scripted_engine` says."""
-    return [str(PYTHON), str(HERE / "scripted_engine.py"), *options]
+    return [str(PYTHON), str(HERE / "scripted_engine.py"), *arguments]
 
 
 def launched(command: list[str], standardInput: str = "None") -> list[str]:

@@ -103,6 +103,11 @@ class Worker:
         """Tells an error."""
         say("error", id=message["id"], message="scan.nrrd: holds NaN.", hint="Save it again.")
 
+    def release(self, message: dict) -> None:
+        """Says that it has let go of its model, as a worker does that was left alone."""
+        say("result", id=message["id"], request="release")
+        say("released", reason="idle")
+
     def die(self, message: dict) -> None:
         """Is killed, as by a system without memory."""
         print("window 7 of 9", file=sys.stderr, flush=True)

@@ -9,6 +9,7 @@ import pytest
 from child_process import engine, isAlive, launched, scripted, waitUntil
 from worker_bench import benches
 
+from skcdf.errors import SkcdfError
 from SKCDFSegmenterLib.EngineCommand import engineCommand
 
 
@@ -44,6 +45,15 @@ class TestRequests:
         a = bench()
         error = a.worker.wait(a.ask("refuse")).error
         assert (error.message, error.hint) == ("scan.nrrd: holds NaN.", "Save it again.")
+
+    def test_where_a_result_is_required_its_lack_is_an_exception(self, bench):
+        a = bench()
+        with pytest.raises(SkcdfError, match="holds NaN"):
+            a.worker.wait(a.ask("refuse")).required  # noqa: B018
+        number = a.ask("obey")
+        a.worker.cancel(number)
+        with pytest.raises(SkcdfError, match="cancelled"):
+            a.worker.wait(number).required  # noqa: B018
 
     def test_a_field_that_json_lacks_is_refused_and_nothing_asked(self, bench):
         a = bench()
@@ -98,7 +108,7 @@ class TestCancel:
         assert len(a.children) == 1 and isAlive(a.worker.hello["pid"])
 
     def test_what_does_not_obey_is_killed_after_two_seconds_and_another_one_warmed(self, bench):
-        a = bench(command=launched(scripted()))
+        a = bench(command=launched(scripted("worker")))
         number = a.ask("ignore")
         a.accepted(number)
         pid, launcher = a.worker.hello["pid"], a.children[0].processId
@@ -166,13 +176,13 @@ class TestCancel:
 
 class TestRealWorker:
     def test_it_says_its_device_and_answers(self, bench):
-        a = bench(command=engine())
+        a = bench(command=engine("worker"))
         answer = a.worker.wait(a.ask("ping"))
         assert answer.result["running"] is None
         assert a.worker.hello["device"].startswith("CPU")
 
     def test_it_is_a_worker_through_the_modules_own_main(self, bench):
-        a = bench(command=launched(engineCommand(sys.executable)))
+        a = bench(command=launched([*engineCommand(sys.executable), "worker"]))
         assert a.worker.wait(a.ask("ping")).result is not None
         pid = a.worker.hello["pid"]
         a.worker.shutdown()

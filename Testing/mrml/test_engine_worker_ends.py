@@ -44,7 +44,7 @@ class TestDeath:
         assert all(a.answers[each].error for each in deadly) and a.answers[last].result
 
     def test_a_real_kill_in_the_middle_is_told_and_the_next_request_finds_another_worker(self, bench):
-        a = bench(command=launched(scripted()))
+        a = bench(command=launched(scripted("worker")))
         number = a.ask("ignore")
         a.accepted(number)
         os.kill(a.worker.hello["pid"], signal.SIGKILL)
@@ -53,7 +53,7 @@ class TestDeath:
         assert a.worker.wait(a.ask("answer", text="again")).result["said"] == "again"
 
     def test_the_launcher_killed_alone_leaves_no_orphan(self, bench):
-        a = bench(command=launched(scripted()))
+        a = bench(command=launched(scripted("worker")))
         number = a.ask("ignore")
         a.accepted(number)
         pid = a.worker.hello["pid"]
@@ -111,7 +111,9 @@ class TestPatience:
         assert waitUntil(lambda: not isAlive(pid))
 
     @pytest.mark.parametrize(
-        "command", [scripted("--deaf"), launched(scripted(), "s.PIPE")], ids=["deaf", "launcher"]
+        "command",
+        [scripted("worker", "--deaf"), launched(scripted("worker"), "s.PIPE")],
+        ids=["deaf", "launcher"],
     )
     def test_one_that_its_input_does_not_reach_is_given_up_after_twenty_seconds(self, bench, command):
         a = bench(command=command)
@@ -126,7 +128,7 @@ class TestPatience:
         assert waitUntil(lambda: not isAlive(pid))
 
     def test_a_launcher_that_gives_no_input_is_told_at_once(self, bench):
-        a = bench(command=launched(scripted("--late", "1"), "s.DEVNULL"))
+        a = bench(command=launched(scripted("worker", "--late", "1"), "s.DEVNULL"))
         assert "does not receive" in a.worker.wait(a.ask("answer")).error.message
 
     def test_one_that_works_is_not_given_up_however_long_it_takes(self, bench):
@@ -156,11 +158,30 @@ class TestIdling:
         assert waitUntil(lambda: not isAlive(pid))
         assert a.worker.wait(a.ask("answer", text="again")).result["said"] == "again"
 
-    def test_the_worker_is_told_to_let_go_of_the_model_by_itself(self, bench):
+    def test_it_ends_when_it_has_let_go_of_its_model(self, bench):
         a = bench()
-        a.worker.keepWarmMinutes = 3
-        a.worker.warm()
-        assert a.children[0].command[-3:] == ["worker", "--idle-minutes", "3"]
+        number = a.ask("release")
+        a.pump(lambda: number in a.answers and not a.worker.running)
+
+    def test_after_a_change_the_next_request_finds_another_worker(self, bench):
+        a = bench()
+        a.worker.wait(a.ask("answer"))
+        pid = a.worker.hello["pid"]
+        a.worker.restartWhenIdle()
+        assert a.worker.wait(a.ask("answer", text="again")).required["said"] == "again"
+        assert a.worker.hello["pid"] != pid
+        assert waitUntil(lambda: not isAlive(pid))
+
+    def test_a_change_does_not_disturb_what_runs(self, bench):
+        a = bench()
+        running, waiting = a.ask("obey"), a.ask("answer", text="waiting")
+        a.accepted(waiting)
+        a.worker.restartWhenIdle()
+        a.worker.tick()
+        a.worker.cancel(running)
+        a.pump(lambda: len(a.answers) == 2)
+        assert a.answers[waiting].result["said"] == "waiting" and len(a.children) == 1
+        a.pump(lambda: not a.worker.running)
 
     def test_an_idle_one_that_does_not_go_is_killed(self, bench):
         a = bench("--deaf")
@@ -176,7 +197,7 @@ class TestIdling:
 
 class TestShutdown:
     def test_nothing_is_left_and_everything_asked_is_cancelled(self, bench):
-        a = bench(command=launched(scripted()))
+        a = bench(command=launched(scripted("worker")))
         numbers = [a.ask("ignore"), a.ask("answer")]
         a.accepted(numbers[1])
         pids = [a.worker.hello["pid"], a.children[0].processId]
@@ -185,7 +206,7 @@ class TestShutdown:
         assert waitUntil(lambda: not any(map(isAlive, pids)))
 
     def test_one_that_does_not_end_by_itself_is_killed(self, bench):
-        a = bench(command=launched(scripted("--deaf")))
+        a = bench(command=launched(scripted("worker", "--deaf")))
         a.worker.warm()
         pids = [a.hello()["pid"], a.children[0].processId]
         began = time.monotonic()
@@ -206,7 +227,7 @@ import os, sys
 sys.path[:0] = {sys.path!r}
 from child_process import PlainChildProcess, launched, engine
 from SKCDFSegmenterLib.EngineWorker import EngineWorker
-worker = EngineWorker(lambda: launched(engine()), PlainChildProcess)
+worker = EngineWorker(lambda: launched(engine("worker")), PlainChildProcess)
 worker.wait(worker.request("ping", {{}}))
 print(worker.hello["pid"], flush=True)
 os.kill(os.getpid(), 9)

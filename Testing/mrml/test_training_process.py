@@ -72,7 +72,7 @@ def smallPool(tmp_path_factory):
 
 def test_it_tells_progress_and_its_result(bench):
     a = bench(scripted())
-    a.training.start(["pool", "run", "--learns"])
+    a.training.start(["finetune", "pool", "run", "--learns"])
     assert a.training.running and a.training.outcome is None
     outcome = a.training.wait()
     assert outcome.result["version"] == "v2"
@@ -84,7 +84,7 @@ def test_it_tells_progress_and_its_result(bench):
 
 def test_the_child_is_asked_for_events_and_told_to_watch_its_input(bench):
     a = bench(scripted())
-    a.training.start(["pool", "run", "--learns"])
+    a.training.start(["finetune", "pool", "run", "--learns"])
     assert a.children[0].command[2:] == [
         *("finetune", "pool", "run", "--learns"),
         *("--progress", "json", "--stdin", "watch"),
@@ -93,7 +93,7 @@ def test_the_child_is_asked_for_events_and_told_to_watch_its_input(bench):
 
 def test_stop_leaves_a_checkpoint(bench):
     a = bench(launched(scripted()))
-    a.training.start(["pool", "run"])
+    a.training.start(["finetune", "pool", "run"])
     a.pump(lambda: a.progress)
     a.training.stop()
     assert a.training.stopping
@@ -104,7 +104,7 @@ def test_stop_leaves_a_checkpoint(bench):
 
 def test_what_does_not_stop_is_killed_after_fifteen_seconds(bench):
     a = bench(launched(scripted()))
-    a.training.start(["pool", "run", "--ignores"])
+    a.training.start(["finetune", "pool", "run", "--ignores"])
     a.pump(lambda: a.progress)
     pid = a.pid
     a.training.stop()
@@ -120,31 +120,31 @@ def test_what_does_not_stop_is_killed_after_fifteen_seconds(bench):
 
 def test_an_error_arrives_with_its_hint(bench):
     a = bench(scripted())
-    a.training.start(["pool", "run", "--refuses"])
+    a.training.start(["finetune", "pool", "run", "--refuses"])
     error = a.training.wait().error
     assert (error.message, error.hint) == ("pool: has no labelled case.", "Add one.")
 
 
 def test_a_death_is_told_with_its_last_words(bench):
     a = bench(scripted())
-    a.training.start(["pool", "run", "--dies"])
+    a.training.start(["finetune", "pool", "run", "--dies"])
     assert "out of memory" in a.training.wait().error.message
 
 
 def test_one_training_at_a_time_and_another_one_afterwards(bench):
     a = bench(scripted())
-    a.training.start(["pool", "run", "--learns"])
+    a.training.start(["finetune", "pool", "run", "--learns"])
     with pytest.raises(SkcdfError, match="running already"):
-        a.training.start(["pool", "run2"])
+        a.training.start(["finetune", "pool", "run2"])
     a.training.wait()
-    a.training.start(["pool", "run", "--refuses"])
+    a.training.start(["finetune", "pool", "run", "--refuses"])
     assert a.training.wait().error is not None
     assert len(a.ends) == 2
 
 
 def test_shutdown_waits_for_the_checkpoint(bench):
     a = bench(launched(scripted()))
-    a.training.start(["pool", "run"])
+    a.training.start(["finetune", "pool", "run"])
     a.pump(lambda: a.progress)
     pid = a.pid
     a.training.shutdown()
@@ -154,19 +154,21 @@ def test_shutdown_waits_for_the_checkpoint(bench):
 
 def test_a_python_that_is_not_there_is_told(bench, tmp_path):
     a = bench([str(tmp_path / "PythonSlicer")])
-    a.training.start(["pool", "run"])
+    a.training.start(["finetune", "pool", "run"])
     assert "PythonSlicer" in a.training.wait().error.message
 
 
 def test_a_real_training_that_cannot_begin_says_why(bench, tmp_path):
     a = bench(engine())
-    a.training.start([str(tmp_path / "pool"), str(tmp_path / "run")])
+    a.training.start(["finetune", str(tmp_path / "pool"), str(tmp_path / "run")])
     assert str(tmp_path / "pool") in a.training.wait().error.message
 
 
 def test_a_real_training_whose_parent_goes_stops_by_itself(bench, tmp_path, smallPool):
     a = bench(launched(engine()))
-    a.training.start([str(smallPool), str(tmp_path / "run"), "--preset", "quick", "--device", "cpu"])
+    a.training.start(
+        ["finetune", str(smallPool), str(tmp_path / "run"), "--preset", "quick", "--device", "cpu"]
+    )
     a.pump(lambda: any(event["phase"] == "train" for event in a.progress) or a.ends, 120)
     assert not a.ends, a.ends
     pid = a.pid

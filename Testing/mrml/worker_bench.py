@@ -70,7 +70,7 @@ def benches() -> Iterator[Callable[..., Bench]]:
     made = []
 
     def make(*options, command=None):
-        made.append(Bench(command or scripted(*options)))
+        made.append(Bench(command or scripted("worker", *options)))
         return made[-1]
 
     yield make

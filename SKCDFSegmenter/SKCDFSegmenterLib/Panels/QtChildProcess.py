@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from pathlib import Path
 
 import qt
+import slicer
 
 
 class QtChildProcess:
-    """Implements `ChildProcess.ChildProcess`.
+    """Implements `ChildProcess.ChildProcess`."""
 
-    Args:
-        environment: of the child; ``None``: the application's own. Slicer's variables break other Pythons, so those
-            get ``slicer.util.startupEnvironment()``.
-    """
-
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self) -> None:
         self._process = qt.QProcess()
-        if environment is not None:
-            variables = qt.QProcessEnvironment()
-            for name, value in environment.items():
-                variables.insert(name, value)
-            self._process.setProcessEnvironment(variables)
         self._process.connect("readyReadStandardOutput()", self._deliverOutput)
         self._process.connect("readyReadStandardError()", self._deliverErrors)
         self._process.connect("finished(int,QProcess::ExitStatus)", self._onFinish)
@@ -45,6 +37,9 @@ class QtChildProcess:
     ) -> None:
         """Starts it and returns at once; see `ChildProcess.start`."""
         self._onOutput, self._onError, self._onFinished = onOutput, onError, onFinished
+        if not Path(program).is_relative_to(slicer.app.slicerHome):
+            # The application's own variables tell a Python where Slicer's modules and libraries are.
+            self._process.setProcessEnvironment(slicer.app.startupEnvironment())
         self._process.start(program, arguments)
 
     def write(self, data: bytes) -> None:
