@@ -42,7 +42,7 @@ class SegmentationQueue:
         self._waiting: list[tuple[str, slicer.vtkMRMLScalarVolumeNode]] = []
         self._outcomes: list[QueuedOutcome] = []
         self._current: tuple[str, slicer.vtkMRMLScalarVolumeNode] | None = None
-        self._running = self._cancelled = False
+        self._running = False
 
     @property
     def running(self) -> bool:
@@ -77,14 +77,13 @@ class SegmentationQueue:
         self._waiting = [(node.GetName(), node) for node in volumeNodes]
         self._settings, self._total = settings, len(self._waiting)
         self._onProgress, self._onVolume, self._onFinished = onProgress, onVolume, onFinished
-        self._outcomes, self._running, self._cancelled = [], True, False
+        self._outcomes, self._running = [], True
         self._next()
 
     def cancel(self) -> None:
         """Ends the run and starts no other; what is finished stays in the scene."""
         if not self._running:
             return
-        self._cancelled = True
         self._waiting.clear()
         self._segmenter.cancel()
 

@@ -4,110 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import slicer
 
 from skcdf.errors import SkcdfError
-from skcdf.image import read_image
-from skcdf.labels import Label
 from skcdf.model_store import ModelStore, find_version_or_model
 from skcdf.models import ModelBundle, default_model
 
 from .EngineWorker import Answer, EngineWorker
-from .LabelMapImport import segmentationFromLabelMap
 from .RegionOfInterest import Box, regionBox
+from .SegmentationOutcome import CheckOutcome, Event, SegmentationOutcome, SegmentationSettings
+from .SegmentationRun import SegmentationRun
 from .Signal import callSafely
 from .TemporaryFolder import TemporaryFolder, sweep
 from .Texts import _
 from .VolumeImage import writeVolume
 from .VolumeState import VolumeState
 
+__all__ = ["CheckOutcome", "SegmentationOutcome", "SegmentationSettings", "VolumeSegmenter"]
+
 _logger = logging.getLogger(__name__)
-Event = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class SegmentationSettings:
-    """How to segment.
-
-    Attributes:
-        model: folder, shipped model's name, or ``line`` or ``line@v3`` of ``store``; empty: the one that ships.
-        store: folder of a model store; empty: none.
-        organs: names of the organs wanted; empty: all.
-        device: ``auto``, ``cpu``, ``cuda``, ``mps``.
-        overlap: of windows, 0 up to 1; ``None``: the model's.
-        memoryMiB: that may be used; ``None``: the engine's default.
-        places: how many places that the model is least sure of are wanted.
-    """
-
-    model: str = ""
-    store: str = ""
-    organs: tuple[str, ...] = ()
-    device: str = "auto"
-    overlap: float | None = None
-    memoryMiB: int | None = None
-    places: int = 10
-
-
-@dataclass(frozen=True)
-class SegmentationOutcome:
-    """How a run ended: ``segmentationNode``, ``error`` or ``cancelled``.
-
-    Attributes:
-        segmentationNode: holds the result; ``None`` after an error or cancel.
-        error: what went wrong.
-        cancelled: whether the user ended it; the scene is as it was.
-        found: the organs that have a segment now.
-        notFound: the organs asked for that the scan does not show.
-        kept: organs that were left as they were, since somebody had edited or completed them.
-        organs: the worker's row per organ: ``organ``, ``volume_ml``, ``mean``, ``sd``, ``pieces``, ``unsure``, …
-        places: where the model is least sure, as the worker told them: positions in LPS, without parent transform.
-        warnings: what makes the scan unlike those the model knows: ``code``, ``message``, ``hint``.
-        notes: fall-backs to less memory or to the CPU.
-        device, modelTitle: what has computed it.
-        seconds: that computing took, reading and writing not counted.
-    """
-
-    segmentationNode: slicer.vtkMRMLSegmentationNode | None = None
-    error: SkcdfError | None = None
-    cancelled: bool = False
-    found: tuple[Label, ...] = ()
-    notFound: tuple[Label, ...] = ()
-    kept: tuple[Label, ...] = ()
-    organs: tuple[Event, ...] = ()
-    places: tuple[Event, ...] = ()
-    warnings: tuple[Event, ...] = ()
-    notes: tuple[str, ...] = ()
-    device: str = ""
-    modelTitle: str = ""
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class CheckOutcome:
-    """What is known before a run.
-
-    Attributes:
-        warnings: as in `SegmentationOutcome`.
-        windows: how many the model will compute; ``None`` where unknown.
-        seconds, memoryMiB: estimates of time and memory; ``None`` where unknown.
-        measured: whether time was measured with this model on this computer, not guessed.
-        device: that would compute it.
-        error: why it cannot be segmented.
-        cancelled: it was cancelled, or another check or a run has taken its place.
-    """
-
-    warnings: tuple[Event, ...] = ()
-    windows: int | None = None
-    seconds: float | None = None
-    memoryMiB: float | None = None
-    measured: bool = False
-    device: str = ""
-    error: SkcdfError | None = None
-    cancelled: bool = False
 
 
 class VolumeSegmenter:
@@ -120,7 +38,7 @@ class VolumeSegmenter:
 
     def __init__(self, worker: EngineWorker, temporaryFolder: Path | str) -> None:
         self._worker, self._root = worker, Path(temporaryFolder)
-        self._run: _Run | None = None
+        self._run: SegmentationRun | None = None
         self._checking: int | None = None
         sweep(self._root)
 
@@ -164,7 +82,9 @@ class VolumeSegmenter:
         model = _model(settings)
         box = None if region is None else regionBox(region, volumeNode)
         folder = TemporaryFolder(self._root)
-        run = _Run(folder, model, segmentationNode, keepEdited, settings.organs, onProgress, onFinished)
+        run = SegmentationRun(
+            folder, model, settings.organs, box, segmentationNode, keepEdited, onProgress, onFinished
+        )
         try:
             run.state = _written(volumeNode, run.scan)
             fields = _fields(settings, model, box, run.scan)
@@ -263,7 +183,7 @@ class VolumeSegmenter:
         if checking is not None:
             self._worker.cancel(checking, force=False)
 
-    def _finish(self, run: _Run, answer: Answer) -> None:
+    def _finish(self, run: SegmentationRun, answer: Answer) -> None:
         try:
             outcome = run.outcome(answer)
         except SkcdfError as error:
@@ -279,71 +199,6 @@ class VolumeSegmenter:
             run.folder.remove()
         if run.onFinished is not None:
             callSafely(run.onFinished, outcome)
-
-
-@dataclass(eq=False)
-class _Run:
-    """One run."""
-
-    folder: TemporaryFolder
-    model: ModelBundle
-    segmentationNode: slicer.vtkMRMLSegmentationNode | None
-    keepEdited: bool
-    organs: tuple[str, ...]
-    onProgress: Callable[[Event], None] | None
-    onFinished: Callable[[SegmentationOutcome], None] | None
-    state: VolumeState | None = None
-    request: int = 0
-    cancelled: bool = False
-    warnings: list[Event] = field(default_factory=list)
-
-    @property
-    def scan(self) -> Path:
-        """The volume's copy for the worker."""
-        return self.folder.path / "scan.nrrd"
-
-    @property
-    def labels(self) -> Path:
-        """The worker's label map."""
-        return self.folder.path / "labels.nrrd"
-
-    def hear(self, event: Event) -> None:
-        """Takes an event of the request."""
-        if event["event"] == "warning":
-            self.warnings.append(event)
-        elif event["event"] == "progress" and self.onProgress is not None:
-            self.onProgress(event)
-
-    def outcome(self, answer: Answer) -> SegmentationOutcome:
-        """Puts the result into the scene.
-
-        Raises:
-            SkcdfError: the run has failed, or the result does not belong to the volume any more.
-        """
-        if answer.cancelled or self.cancelled:  # a result that came all the same is not wanted
-            return SegmentationOutcome(cancelled=True)
-        if answer.error is not None or answer.result is None:
-            raise answer.error or SkcdfError(_("It failed."))
-        assert self.state is not None
-        self.state.requireUnchanged()
-        return self._placed(self.state.volumeNode, answer.result)
-
-    def _placed(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, result: Event) -> SegmentationOutcome:
-        name = f"{volumeNode.GetName()} segmentation ({self.model.name})"
-        imported = segmentationFromLabelMap(read_image(self.labels), self.model.label_set, volumeNode, name)
-        imported.segmentationNode.SetDescription(f"{result['model']}. {result['notice']}")
-        return SegmentationOutcome(
-            segmentationNode=imported.segmentationNode,
-            found=imported.found,
-            notFound=imported.notFound,
-            organs=tuple(result["organs"]),
-            places=tuple(result["places"]),
-            warnings=tuple(result["warnings"]),
-            notes=tuple(result["notes"]),
-            device=result["device"],
-            modelTitle=result["model"],
-            seconds=result["seconds"],
-        )
 
 
 def _model(settings: SegmentationSettings) -> ModelBundle:

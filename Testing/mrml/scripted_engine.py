@@ -108,6 +108,60 @@ class Worker:
         say("result", id=message["id"], request="release")
         say("released", reason="idle")
 
+    def segment(self, message: dict) -> None:
+        """Finds what is bright, and calls it the third organ."""
+        if "--stubborn" in sys.argv:
+            self.ignore(message)
+        if "--crashes" in sys.argv:
+            self.die(message)
+        if "--refuses" in sys.argv:
+            self.refuse(message)
+            return
+        from skcdf.image import read_image, write_label_map
+
+        warning = {"code": "few_slices", "message": "scan: it has 6 slices.", "hint": "Look twice."}
+        say("warning", id=message["id"], **warning)
+        say("progress", id=message["id"], phase="segment", fraction=0.5, eta_s=1.0, note="")
+        if "--late" in sys.argv:
+            while message["id"] not in self.cancelled:
+                time.sleep(0.01)
+        scan = read_image(message["image"])
+        write_label_map(message["output"], (scan.array > 500).astype("uint8") * 3, scan.geometry)
+        place = {"position": [1.0, 2.0, 3.0], "unsure": 0.5, "volume_ml": 1.0, "reason": "pale"}
+        row = {"volume_ml": 1.0, "mean": 1000.0, "sd": 0.0, "pieces": 1, "at_edge": False}
+        organ = "left_kidney"
+        say(
+            "result",
+            id=message["id"],
+            request="segment",
+            output=message["output"],
+            model="phantom13 1",
+            notice="Synthetic.",
+            device="CPU, 1 threads",
+            organs=[{"organ": organ, **row, "unsure": 0.1, "usual_ml": [0.5, 2.0], "flags": []}],
+            warnings=[warning],
+            notes=["less memory"],
+            places=[{"organ": organ, **place}],
+            windows=1,
+            seconds=0.5,
+        )
+
+    def check(self, message: dict) -> None:
+        """Says what it was asked."""
+        warning = {"code": "asked", "message": json.dumps(message, sort_keys=True), "hint": "Look twice."}
+        say(
+            "result",
+            id=message["id"],
+            request="check",
+            model="phantom13 1",
+            device="CPU, 1 threads",
+            warnings=[warning],
+            windows=7,
+            seconds=3.5,
+            memory_mib=900.0,
+            measured=True,
+        )
+
     def die(self, message: dict) -> None:
         """Is killed, as by a system without memory."""
         print("window 7 of 9", file=sys.stderr, flush=True)
