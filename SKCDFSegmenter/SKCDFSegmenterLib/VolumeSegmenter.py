@@ -20,7 +20,7 @@ from .SegmentationRun import SegmentationRun
 from .Signal import callSafely
 from .TemporaryFolder import TemporaryFolder, sweep
 from .Texts import _
-from .VolumeImage import writeVolume
+from .VolumeImage import geometryOfVolume, writeVolume
 from .VolumeState import VolumeState
 
 __all__ = ["CheckOutcome", "SegmentationOutcome", "SegmentationSettings", "VolumeSegmenter"]
@@ -79,8 +79,7 @@ class VolumeSegmenter:
             raise SkcdfError(
                 _("A segmentation is running already."), _("Wait for it to finish, or cancel it.")
             )
-        model = _model(settings)
-        box = None if region is None else regionBox(region, volumeNode)
+        model, box = _model(settings), _box(volumeNode, region)
         folder = TemporaryFolder(self._root)
         run = SegmentationRun(
             folder, model, settings.organs, box, segmentationNode, keepEdited, onProgress, onFinished
@@ -157,8 +156,7 @@ class VolumeSegmenter:
             SkcdfError: the volume, the region or the model cannot be used.
         """
         self._stopChecking()
-        model = _model(settings)
-        box = None if region is None else regionBox(region, volumeNode)
+        model, box = _model(settings), _box(volumeNode, region)
         folder = TemporaryFolder(self._root)
 
         def finish(answer: Answer) -> None:
@@ -207,6 +205,13 @@ def _model(settings: SegmentationSettings) -> ModelBundle:
         return default_model()
     store = ModelStore.open(settings.store) if settings.store else None
     return find_version_or_model(settings.model, store)
+
+
+def _box(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode, region: slicer.vtkMRMLMarkupsROINode | None
+) -> Box | None:
+    geometryOfVolume(volumeNode)  # before a folder is made for a volume that has no voxels
+    return None if region is None else regionBox(region, volumeNode)
 
 
 def _written(volumeNode: slicer.vtkMRMLScalarVolumeNode, path: Path) -> VolumeState:

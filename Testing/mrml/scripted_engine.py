@@ -1,7 +1,7 @@
 """A child process that behaves, and misbehaves, as it is told: by options before its command, and by its requests.
 
-Options: ``--silent`` never says hello, ``--late S`` says it after that many seconds, ``--dies`` ends before it,
-``--deaf`` never reads, ``--torchless`` has no PyTorch. Requests of the worker: see `Worker`.
+Options: ``--silent`` never says hello, ``--late-hello`` says it after a second, ``--dies`` ends before it, ``--deaf``
+never reads, ``--torchless`` has no PyTorch. Requests of the worker: see `Worker`; ``segment`` has options, too.
 """
 
 from __future__ import annotations
@@ -110,6 +110,7 @@ class Worker:
 
     def segment(self, message: dict) -> None:
         """Finds what is bright, and calls it the third organ."""
+        say("progress", id=message["id"], phase="model", fraction=0.0, eta_s=None, note="")
         if "--stubborn" in sys.argv:
             self.ignore(message)
         if "--crashes" in sys.argv:
@@ -122,7 +123,7 @@ class Worker:
         warning = {"code": "few_slices", "message": "scan: it has 6 slices.", "hint": "Look twice."}
         say("warning", id=message["id"], **warning)
         say("progress", id=message["id"], phase="segment", fraction=0.5, eta_s=1.0, note="")
-        if "--late" in sys.argv:
+        if "--late-result" in sys.argv:
             while message["id"] not in self.cancelled:
                 time.sleep(0.01)
         scan = read_image(message["image"])
@@ -148,6 +149,9 @@ class Worker:
 
     def check(self, message: dict) -> None:
         """Says what it was asked."""
+        if "--stubborn" in sys.argv:
+            self.obey(message)
+            return
         warning = {"code": "asked", "message": json.dumps(message, sort_keys=True), "hint": "Look twice."}
         say(
             "result",
@@ -190,7 +194,7 @@ def worker(options: list[str]) -> None:
     print("importing", file=sys.stderr, flush=True)
     if "--dies" in options:
         os._exit(3)
-    deadline = time.monotonic() + (float(options[options.index("--late") + 1]) if "--late" in options else 0)
+    deadline = time.monotonic() + (1.0 if "--late-hello" in options else 0.0)
     each, Events.held = Worker(), []
     if "--deaf" not in options:
         threading.Thread(target=each.listen, daemon=True).start()

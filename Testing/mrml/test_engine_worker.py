@@ -139,7 +139,7 @@ class TestCancel:
         assert a.worker.busy and running not in a.answers and len(a.children) == 1
 
     def test_before_hello_it_is_cancelled_at_once_and_nothing_is_killed(self, bench):
-        a = bench("--late", "1")
+        a = bench("--late-hello")
         number = a.ask("ignore")
         a.worker.cancel(number)
         assert a.answers[number].cancelled

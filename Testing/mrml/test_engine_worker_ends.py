@@ -128,7 +128,7 @@ class TestPatience:
         assert waitUntil(lambda: not isAlive(pid))
 
     def test_a_launcher_that_gives_no_input_is_told_at_once(self, bench):
-        a = bench(command=launched(scripted("worker", "--late", "1"), "s.DEVNULL"))
+        a = bench(command=launched(scripted("worker", "--late-hello"), "s.DEVNULL"))
         assert "does not receive" in a.worker.wait(a.ask("answer")).error.message
 
     def test_one_that_works_is_not_given_up_however_long_it_takes(self, bench):
