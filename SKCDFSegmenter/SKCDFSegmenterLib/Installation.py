@@ -115,7 +115,8 @@ class Installation:
         if self._look is None:
             self.check(lambda _readiness: None)
         while self._look is not None:
-            self._look.child.wait(_WAIT_S)
+            if not self._look.ended:
+                self._look.child.wait(_WAIT_S)
             self.tick()
         assert self.readiness is not None
         return self.readiness
@@ -257,7 +258,9 @@ class _Look:
         words = self._errors.decode("utf-8", "replace")[-_LAST_BYTES:].strip()
         if self._exitCode is None:
             return _("The Python process crashed while it loaded PyTorch.") + (f"\n{words}" if words else "")
-        return "" if self._exitCode in (0, 1) else words or _("It failed.")
+        # 1 is the doctor's word for "something lacks", and Python's for a program that failed.
+        isWell = self._exitCode == 0 or (self._exitCode == 1 and self._output)
+        return "" if isWell else words or _("It failed.")
 
 
 def _isOwnPython(readiness: Readiness) -> bool:

@@ -9,6 +9,8 @@ from typing import Any
 
 from skcdf.errors import SkcdfError
 
+from .Texts import _
+
 NEEDED = ("torch", "safetensors", "nibabel")
 """The packages that Slicer does not bring."""
 
@@ -58,7 +60,8 @@ class Readiness:
     @property
     def ready(self) -> bool:
         """Whether all that is needed is there and works."""
-        return self.error is None and all(self.stateOf(name) == "ready" for name in NEEDED)
+        isThere = all(self.stateOf(name) == "ready" for name in NEEDED)
+        return self.error is None and isThere and not self.problems
 
     @property
     def torchState(self) -> str:
@@ -74,21 +77,19 @@ def readinessFromDoctor(output: str, failure: str = "") -> Readiness:
     """Reads what the doctor has printed.
 
     Args:
-        output: JSON, perhaps cut off by a crash: the doctor imports torch last, after all else was printed.
+        output: an object a line, of which the last counts; a damaged torch, which is imported after the first, may
+            have ended it.
         failure: how the doctor ended where it has not ended well; empty: it has.
     """
     report: dict[str, Any] = {}
     for part in _objects(output):
-        known = report.get("packages")
         report.update(part)
-        if isinstance(known, dict) and isinstance(part.get("packages"), dict):
-            report["packages"] = {**known, **part["packages"]}
     if not report:
-        return Readiness(error=SkcdfError(failure or "The doctor said nothing.", ""))
+        return Readiness(error=SkcdfError(failure or _("It could not be found out what is installed."), ""))
     packages = _packages(report.get("packages"))
-    if failure and packages.get("torch", PackageState("unknown")).state in ("unknown", "ready"):
-        # It was about to import torch, or in the middle of it.
-        packages["torch"] = PackageState("broken", packages.get("torch", PackageState()).version, failure)
+    torch = packages.get("torch", PackageState("ready"))
+    if failure and torch.state in ("ready", "broken"):  # it was there to be imported
+        packages["torch"] = PackageState("broken", torch.version, failure)
     return Readiness(
         packages=packages,
         problems=tuple(_problems(report.get("problems"))),
@@ -104,15 +105,13 @@ def readinessFromDoctor(output: str, failure: str = "") -> Readiness:
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects in a text that begin a line, whatever stands between them."""
-    decoder, position = json.JSONDecoder(), 0
-    while (start := text.find("{", position)) >= 0:
-        position = start + 1
-        if start == 0 or text[start - 1] == "\n":
-            try:
-                content, position = decoder.raw_decode(text, start)
-            except ValueError:
-                continue
+    """The lines of a text that are JSON objects."""
+    for line in text.splitlines():
+        try:
+            content = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(content, dict):
             yield content
 
 

@@ -79,7 +79,7 @@ class VolumeSegmenter:
             raise SkcdfError(
                 _("A segmentation is running already."), _("Wait for it to finish, or cancel it.")
             )
-        model, box = _model(settings), _box(volumeNode, region)
+        box, model = _box(volumeNode, region), _model(settings)
         folder = TemporaryFolder(self._root)
         run = SegmentationRun(
             folder, model, settings.organs, box, segmentationNode, keepEdited, onProgress, onFinished
@@ -156,7 +156,7 @@ class VolumeSegmenter:
             SkcdfError: the volume, the region or the model cannot be used.
         """
         self._stopChecking()
-        model, box = _model(settings), _box(volumeNode, region)
+        box, model = _box(volumeNode, region), _model(settings)
         folder = TemporaryFolder(self._root)
 
         def finish(answer: Answer) -> None:

@@ -29,6 +29,7 @@ class PlainChildProcess:
         self._toSend: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._ended = False
+        self.delivered = 0
 
     @property
     def processId(self) -> int:
@@ -82,6 +83,7 @@ class PlainChildProcess:
                 return False
             self._finish()
         else:
+            self.delivered += len(data)
             receive(data)
         return True
 

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import sysconfig
 import threading
 import time
 
@@ -227,6 +228,32 @@ def finetune(options: list[str]) -> None:
     sys.exit(130)
 
 
+def doctor(options: list[str]) -> None:
+    """Says what a computer lacks; ``--crashes``, ``--hangs``: so does torch when it is imported."""
+    lacks = next((part for part in options if part in ("missing", "half", "broken")), "ready")
+    packages = {name: {"state": "ready", "version": "1.0", "detail": ""} for name in ("torch", "safetensors")}
+    packages["nibabel"] = {"state": "missing" if lacks == "missing" else "ready", "version": "", "detail": ""}
+    packages["torch"]["state"] = "broken" if {"--crashes", "--hangs"} & set(options) else lacks
+    report = {"python": sys.executable, "site_packages": sysconfig.get_path("purelib"), "packages": packages}
+    report |= {
+        "writable": True,
+        "free_bytes": 5 << 30,
+        "needed_bytes": 3 << 30,
+        "device": None,
+        "problems": [],
+    }
+    if "--full" in options:
+        report["problems"] = [{"message": "The disk is full.", "hint": "Make room on it."}]
+    print("a launcher's greeting", json.dumps(report), sep="\n", flush=True)
+    if "--crashes" in options:
+        print("Fatal Python error: Segmentation fault", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "--hangs" in options:
+        time.sleep(600)
+    print(json.dumps({**report, "device": "CPU, 1 threads" if lacks == "ready" else None}))
+    sys.exit(0 if lacks == "ready" else 1)
+
+
 if __name__ == "__main__":
-    command = next(name for name in sys.argv[1:] if name in ("worker", "finetune"))
-    {"worker": worker, "finetune": finetune}[command](sys.argv[1:])
+    commands = {"worker": worker, "finetune": finetune, "doctor": doctor}
+    commands[next(name for name in sys.argv[1:] if name in commands)](sys.argv[1:])
