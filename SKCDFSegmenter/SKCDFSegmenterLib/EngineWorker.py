@@ -23,7 +23,8 @@ from .Texts import _
 CANCEL_PATIENCE_S = 2.0
 HELLO_PATIENCE_S = 120.0
 ACCEPT_PATIENCE_S = 20.0
-KEEP_WARM_MINUTES = 10.0
+IDLE_MINUTES = 10.0
+"""Of a command that does not say otherwise."""
 _END_PATIENCE_S = 2.0
 _WAIT_S = 0.1
 _ANSWERS_KEPT = 100
@@ -59,13 +60,12 @@ class EngineWorker:
     """A worker, started at the first request, and another one when that has died or must be killed.
 
     Args:
-        command: gives program and arguments of a worker: ``[*engineCommand(python), "worker", …]``.
+        command: gives program and arguments of a worker: ``[*engineCommand(python), "worker", "--idle-minutes", …]``.
+            After so many minutes without a request it is ended.
         makeChild: makes the means to start one process.
         clock: seconds, growing.
 
     Attributes:
-        keepWarmMinutes: without a request, after which the worker is ended; it ends, too, when it says that it has let
-            go of its model because nobody asked.
         deviceChanged: emits nothing, after a worker has said which device it has, and after it has ended.
         logged: emits the events that belong to no request, for a log file.
     """
@@ -86,7 +86,7 @@ class EngineWorker:
         self._startedAt = self._usedAt = self._helloAt = clock()
         self._inputArrives = self._stale = False
         self._lastError: SkcdfError | None = None
-        self.keepWarmMinutes = KEEP_WARM_MINUTES
+        self._idleMinutes = IDLE_MINUTES
         self.deviceChanged, self.logged = Signal(), Signal()
 
     @property
@@ -219,6 +219,7 @@ class EngineWorker:
         except SkcdfError as error:
             self._failure = error
             return
+        self._idleMinutes = _idleMinutes(command)
         process = EventProcess(
             self._makeChild(), lambda event: self._take(process, event), lambda _code: None
         )
@@ -299,7 +300,7 @@ class EngineWorker:
             if now - self._startedAt > HELLO_PATIENCE_S:
                 self._giveUp(process, ChildErrors.noHello(process, HELLO_PATIENCE_S))
         elif first is None:
-            if now - self._usedAt > 60 * self.keepWarmMinutes:
+            if now - self._usedAt > 60 * self._idleMinutes:
                 self._dismiss(process)
         elif (
             not self._inputArrives and now - max(self._helloAt, first.sentAt) > ACCEPT_PATIENCE_S
@@ -365,6 +366,12 @@ class _Asked:
     def cancelled(self) -> bool:
         """Whether nobody wants it any more."""
         return self.cancelledAt is not None
+
+
+def _idleMinutes(command: list[str]) -> float:
+    """How long the worker keeps its model: having let go of it, it is of little use."""
+    option = "--idle-minutes"
+    return float(command[command.index(option) + 1]) if option in command else IDLE_MINUTES
 
 
 def _pump(process: EventProcess, seconds: float) -> None:

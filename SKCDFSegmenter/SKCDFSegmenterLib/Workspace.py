@@ -61,7 +61,7 @@ class Workspace:
         self.projectChanged, self.poolChanged, self.modelsChanged = Signal(), Signal(), Signal()
         self.worker = EngineWorker(self._workerCommand, makeChild)
         self.training = TrainingProcess(lambda: self.command([]), makeChild)
-        self.installation = Installation(lambda: self.command(["doctor", "--json"]), makeChild)
+        self.installation = Installation(lambda: self.command([]), makeChild)
         self.segmenter = VolumeSegmenter(self.worker, temporaryFolder)
         self.queue = SegmentationQueue(self.segmenter)
         self.pool = PoolWork(self.worker, lambda: self.project, temporaryFolder)

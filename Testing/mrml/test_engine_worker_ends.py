@@ -145,8 +145,7 @@ class TestPatience:
 
 class TestIdling:
     def test_it_ends_after_the_keep_warm_time_and_the_next_request_starts_another(self, bench):
-        a = bench()
-        a.worker.keepWarmMinutes = 3
+        a = bench("--idle-minutes", "3")
         a.worker.wait(a.ask("answer"))
         pid = a.worker.hello["pid"]
         a.clock.added += 2.9 * 60
