@@ -224,3 +224,25 @@ class TestRealScans:
         for path in shared("hippocampus", "images/*.nii.gz")[::4]:
             assert "modality" in codes(read_image(path)), path.name
             assert codes(read_image(path), mr) == [], path.name
+
+
+class TestRegion:
+    """A part of a scan that is computed alone: intensities by the whole scan, size by the part."""
+
+    def test_one_inside_an_organ_is_no_mr(self) -> None:
+        scan = abdomen()
+        start, shape = (20, 35, 40), (20, 12, 12)
+        part = scan.array[20:40, 35:47, 40:52]
+        inside = dataclasses.replace(scan, array=part, geometry=scan.geometry.crop(start, shape))
+        assert codes(inside)[0] == "modality"
+        assert check_input(scan, model(), inside.geometry) == ()
+
+    def test_a_scan_that_is_too_large_is_right_once_it_is_cropped(self) -> None:
+        scan = abdomen((230, 80, 90))
+        assert codes(scan) == ["field_of_view"]
+        assert check_input(scan, model(), scan.geometry.crop((0, 0, 0), (100, 80, 90))) == ()
+
+    def test_a_few_slices_are_too_few_there_as_well(self) -> None:
+        scan = abdomen()
+        (warning,) = check_input(scan, model(), scan.geometry.crop((0, 0, 0), (3, 80, 90)))
+        assert warning.code == "few_slices" and "only 3 slices" in warning.message

@@ -5,25 +5,22 @@ from __future__ import annotations
 import io
 import json
 import sys
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from worker_in_process import Recorder, answer, work
 
-from skcdf.events import EventStream
 from skcdf.geometry import Geometry
 from skcdf.image import Image, write_image, write_label_map
 from skcdf.networks.vnet import VNet
 from skcdf.pool import LabelledPool
 from skcdf.preprocessing import Intensity, PreprocessingPlan
-from skcdf.worker import GreetingFirst, Worker
+from skcdf.worker import GreetingFirst
 from skcdf.worker_client import WorkerClient
 from skcdf.worker_input import lines
 from skcdf.worker_jobs import Jobs
@@ -54,14 +51,6 @@ class TestLines:
         blocks = iter([b"x" * (1 << 20)] * 64)
         reader = lines(lambda: next(blocks, b""), 1 << 10)
         assert list(reader) == []
-
-
-class Recorder(io.BytesIO):
-    """Keeps the events that are sent."""
-
-    @property
-    def events(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.getvalue().splitlines()]
 
 
 class TestGreeting:
@@ -102,23 +91,6 @@ def request_line(save_model, label_set, tmp_path) -> bytes:
     paths = {"image": tmp_path / "scan.nrrd", "output": tmp_path / "labels.nrrd", "model": model.folder}
     fields = {name: str(path) for name, path in paths.items()}
     return json.dumps({"id": 1, "request": "segment", **fields}).encode()
-
-
-def work(jobs: Jobs, messages: list[bytes], *until: str, idle_s: float = 600.0) -> list[dict[str, Any]]:
-    """Runs a worker in this process until an event of one of the kinds was sent, then shuts it down."""
-    stream = Recorder()
-    worker = Worker(EventStream(stream), idle_s)
-    thread = threading.Thread(target=worker.work, args=(jobs,))
-    thread.start()
-    worker.listen(messages)
-    deadline = time.monotonic() + 60
-    while not {event["event"] for event in stream.events} & set(until) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    found = stream.events
-    worker.listen([b'{"id": 1000, "request": "shutdown"}'])
-    thread.join(60)
-    assert not thread.is_alive()
-    return found
 
 
 def test_a_model_is_let_go_after_an_idle_time(jobs, request_line):
@@ -169,11 +141,6 @@ class TestFigures:
             pool.add_case(f"case{number}", Image(scan, geometry), label, subject=f"no {number}", split=split)
         return str(tmp_path / "pool")
 
-    def answer(self, jobs: Jobs, request: str, **fields: Any) -> dict[str, Any]:
-        """The event that ends a request."""
-        line = json.dumps({"id": 1, "request": request, **fields}).encode()
-        return work(jobs, [line], "result", "error")[-1]
-
     def test_every_organ_of_a_label_map_is_scored(self, jobs, label_set, tmp_path):
         truth = np.zeros((10, 10, 10), np.uint8)
         truth[:4], truth[6:] = 1, 2
@@ -184,29 +151,29 @@ class TestFigures:
             write_label_map(tmp_path / f"{name}.nrrd", array, Geometry((10, 10, 10), (1.0, 1.0, 1.0)))
         names = {"prediction": "found.nrrd", "reference": "truth.nrrd", "labels": "labels.json"}
         paths = {field: str(tmp_path / name) for field, name in names.items()}
-        result = self.answer(jobs, "evaluate", **paths)
+        result = answer(jobs, "evaluate", **paths)
         assert [score["dice"] for score in result["scores"]] == [1.0, pytest.approx(2 / 3), None]
         assert result["mean_dice"] == pytest.approx(5 / 6)
-        one = self.answer(jobs, "evaluate", **paths, annotated=["spleen"])
+        one = answer(jobs, "evaluate", **paths, annotated=["spleen"])
         assert [score["presence"] for score in one["scores"]] == ["present", "unknown", "unknown"]
 
     def test_unlabelled_cases_are_ranked(self, jobs, model, pool):
-        cases = self.answer(jobs, "rank", pool=pool, model=model)["cases"]
+        cases = answer(jobs, "rank", pool=pool, model=model)["cases"]
         assert [case["rank"] for case in cases] == [1, 2]
         assert {case["case"] for case in cases} == {"case1", "case2"}
         assert all(case["reason"] for case in cases)
-        one = self.answer(jobs, "rank", pool=pool, model=model, cases=["case2"])
+        one = answer(jobs, "rank", pool=pool, model=model, cases=["case2"])
         assert [case["case"] for case in one["cases"]] == ["case2"]
 
     def test_a_scan_that_is_gone_is_left_out_with_the_reason(self, jobs, model, pool):
         (case,) = (case for case in LabelledPool.open(pool).dataset().cases if case.name == "case1")
         case.image.unlink()
-        found, gone = self.answer(jobs, "rank", pool=pool, model=model)["cases"]
+        found, gone = answer(jobs, "rank", pool=pool, model=model)["cases"]
         assert (found["case"], gone["case"]) == ("case2", "case1")
         assert gone["reason"].startswith("left out: ")
 
     def test_a_case_that_is_not_there_cannot_be_ranked(self, jobs, model, pool):
-        error = self.answer(jobs, "rank", pool=pool, model=model, cases=["case9"])
+        error = answer(jobs, "rank", pool=pool, model=model, cases=["case9"])
         assert "no case case9" in error["message"]
 
     def test_a_labelled_or_validation_case_is_not_passed_over_in_silence(self, jobs, model, pool):
@@ -215,13 +182,13 @@ class TestFigures:
         label = Image(np.ones((32, 32, 32), np.uint8), scan.geometry)
         more.add_case("known", scan, label, subject="another", split="training")
         for name, why in (("case0", "validation case"), ("known", "labelled already")):
-            answer = self.answer(jobs, "rank", pool=pool, model=model, cases=["case1", name])
-            assert answer["event"] == "error"
-            assert f"{name} is " in answer["message"] and why in answer["message"]
-            assert "only unlabelled training cases are ranked" in answer["message"]
+            found = answer(jobs, "rank", pool=pool, model=model, cases=["case1", name])
+            assert found["event"] == "error"
+            assert f"{name} is " in found["message"] and why in found["message"]
+            assert "only unlabelled training cases are ranked" in found["message"]
 
     def test_two_models_are_compared_on_the_validation_cases(self, jobs, model, pool, label_set):
-        result = self.answer(jobs, "compare", pool=pool, before=model, after=model)
+        result = answer(jobs, "compare", pool=pool, before=model, after=model)
         assert [row["organ"] for row in result["comparison"]["organs"]] == list(label_set.names)
         assert "cannot tell" in result["text"]
 

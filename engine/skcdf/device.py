@@ -66,6 +66,12 @@ class Device:
             return torch.cuda.max_memory_allocated()
         return peak_resident_bytes()
 
+    def forget_peak_memory(self) -> None:
+        """Lets `peak_memory` begin anew where the system can: on an NVIDIA GPU."""
+        if self.name == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+
     def gradient_scaler(self) -> Any:
         """Keeps float16 gradients from vanishing; does nothing in the other precisions."""
         enabled = self.precision is torch.float16

@@ -17,7 +17,7 @@ from .datasets import Case, Dataset, open_dataset
 from .device import Device, choose_device
 from .errors import SkcdfError
 from .image import Image, check_output_name, read_image, write_label_map
-from .inference import Choices, Predictor
+from .inference import Choices, Pace, Predictor
 from .model_store import ModelStore, find_version_or_model
 from .models import ModelBundle, default_model
 from .organ_rows import organ_rows
@@ -40,8 +40,10 @@ class ModelJobs:
         self._default, self._precision = device, precision
         self._devices: dict[str, Device] = {}
         self._warm: Predictor | None = None
+        self._paces: dict[tuple[str, str], Pace] = {}
         self.kinds: Kinds = {
             Segment: self._segment,
+            Check: self._check,
             Rank: self._rank,
             Compare: self._compare,
         }
@@ -103,6 +105,7 @@ class ModelJobs:
         result = predictor.segment(
             image, choices, progress=job.progress, cancel=job.cancel, places=request.places
         )
+        self._pace(predictor).learn(result)
         content = {
             "output": request.output,
             "model": _title(model),
@@ -121,6 +124,33 @@ class ModelJobs:
         note = f"{model.notice} {_title(model)}"
         write_label_map(output, result.label_map.array, image.geometry, note=note)
         return content
+
+    def _check(self, request: Check, job: Job) -> Content:
+        job.enter("model")
+        predictor = self._predictor(_model(request.model, request.store), self._device(request.device))
+        model, choices = predictor.bundle, _choices(request)
+        choices.check_organs(model.label_set)
+        job.enter("read")
+        image = read_image(request.image)
+        warnings = _warnings(image, model, choices)
+        job.enter("estimate")
+        estimate = self._pace(predictor).estimate(predictor, image, choices, job.cancel)
+        memory = estimate.memory_bytes
+        return {
+            "model": _title(model),
+            "device": predictor.device.description,
+            "warnings": warnings,
+            "windows": estimate.windows,
+            "seconds": round(estimate.seconds, 3),
+            "memory_mib": None if memory is None else round(memory / MIB),
+            "measured": estimate.measured,
+        }
+
+    def _pace(self, predictor: Predictor) -> Pace:
+        """What is known of the speed of a model on a device, however often both were let go in between."""
+        weights = predictor.bundle.weights
+        key = (weights.sha256 if weights else "", predictor.device.description)
+        return self._paces.setdefault(key, Pace())
 
     def _rank(self, request: Rank, job: Job) -> Content:
         job.enter("read")

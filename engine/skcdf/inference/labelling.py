@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -86,3 +87,51 @@ class RowLabeller:
             size = (row.shape[1], self.target[2])
             row = F.interpolate(row[None], size, mode="bilinear", align_corners=False)[0]
         return row.argmax(0).cpu().numpy()
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of the scan along y, labelled by itself.
+
+    Attributes:
+        labeller: makes its labels.
+        own: rows along y of the model's grid that belong to it alone.
+        needed: rows whose scores it takes to know labels and, where wanted, uncertainty.
+    """
+
+    labeller: RowLabeller
+    own: tuple[int, int]
+    needed: tuple[int, int]
+
+    def for_labels(self, scores: Tensor) -> Tensor:
+        """Of scores over ``needed`` rows, those that labels are made from."""
+        low, high = self.labeller.needed_rows
+        return scores[:, :, low - self.needed[0] : high - self.needed[0]]
+
+    def for_own(self, scores: Tensor) -> Tensor:
+        """Of scores over ``needed`` rows, its own."""
+        low, high = self.own
+        return scores[:, :, low - self.needed[0] : high - self.needed[0]]
+
+
+def make_tiles(shape: Shape, target: Shape, count: int, unsure: bool) -> list[Tile]:
+    """Cuts a scan along y.
+
+    Args:
+        shape, target: see `RowLabeller`.
+        count: how many tiles; fewer where the scan has not so many rows.
+        unsure: whether uncertainty is wanted, too: there may be rows that no tile needs for its labels.
+    """
+    count = min(count, target[1])
+    tiles = []
+    for rows, own in zip(even_ranges(target[1], count), even_ranges(shape[1], count), strict=True):
+        labeller = RowLabeller(shape, target, rows)
+        low, high = labeller.needed_rows
+        needed = (min(low, own[0]), max(high, own[1])) if unsure else (low, high)
+        tiles.append(Tile(labeller, own, needed))
+    return tiles
+
+
+def even_ranges(length: int, count: int) -> list[tuple[int, int]]:
+    """``count`` ranges that cover ``length`` evenly."""
+    return list(itertools.pairwise(round(index * length / count) for index in range(count + 1)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from ..preprocessing import Placement, PreprocessingPlan
 from ..progress import CancelToken, Progress, ProgressCallback, ignore_progress
 from .choices import Choices
 from .disagreement import Disagreement
-from .labelling import RowLabeller
+from .labelling import even_ranges, make_tiles
 from .memory_ladder import Attempt, climb_down, ladder
 from .places import UNSURE, UnsurePlace, find_places
 from .sliding_window import SlidingWindow, blending_weights
@@ -250,20 +249,13 @@ class Predictor:
         window = self.window(attempt, overlap)
         labels = np.zeros(target, np.uint8 if classes <= 256 else np.uint16)
         found = UncertaintyMap(shape, classes) if unsure else None
-        tiles = min(len(window.tiles(shape)), target[1])
-        labellers = [RowLabeller(shape, target, rows) for rows in _ranges(target[1], tiles)]
-        needed = [labeller.needed_rows for labeller in labellers]
-        own = _ranges(shape[1], tiles)
-        if found is not None:  # between the rows that two tiles need for labels there may be others
-            needed = [(min(a, c), max(b, d)) for (a, b), (c, d) in zip(needed, own, strict=True)]
+        tiles = make_tiles(shape, target, len(window.tiles(shape)), unsure)
         sweep = _Sweep(scan, window, self._predict_on(attempt.device))
-        for tile, z, scores in sweep.slabs(needed):
-            first = needed[tile][0]
-            low, high = labellers[tile].needed_rows
-            labellers[tile].label(z, scores[:, :, low - first : high - first], labels)
+        for index, z, scores in sweep.slabs([tile.needed for tile in tiles]):
+            tile = tiles[index]
+            tile.labeller.label(z, tile.for_labels(scores), labels)
             if found is not None:
-                low, high = own[tile]
-                found.add(z, low, scores[:, :, low - first : high - first])
+                found.add(z, tile.own[0], tile.for_own(scores))
         return labels, found, sweep.windows
 
     def _examine(self, scan: PreparedScan, attempt: Attempt) -> tuple[UncertaintyMap, Disagreement, int]:
@@ -273,7 +265,7 @@ class Predictor:
         disagreement = Disagreement(classes, blending_weights(window.window, window.blend))
         predict = self._predict_on(attempt.device, disagreement if self.has_views else None)
         sweep = _Sweep(scan, window, predict)
-        rows = _ranges(shape[1], min(len(window.tiles(shape)), shape[1]))
+        rows = even_ranges(shape[1], min(len(window.tiles(shape)), shape[1]))
         for tile, z, scores in sweep.slabs(rows):
             found.add(z, rows[tile][0], scores)
         return found, disagreement, sweep.windows
@@ -310,11 +302,6 @@ class Predictor:
             return main
 
         return predict
-
-
-def _ranges(length: int, count: int) -> list[tuple[int, int]]:
-    """``count`` ranges that cover ``length`` evenly."""
-    return list(itertools.pairwise(round(index * length / count) for index in range(count + 1)))
 
 
 @dataclass

@@ -79,6 +79,26 @@ class SlidingWindow:
         edges = [round(index * height / count) for index in range(count + 1)]
         return list(itertools.pairwise(edges))
 
+    def windows(
+        self, shape: Shape, rows: tuple[int, int], occupied: np.ndarray | None = None
+    ) -> list[tuple[int, int, int]]:
+        """The windows that `scan` computes for some rows: their first voxels in the padded volume, by rising z.
+
+        Args:
+            shape: of the volume ``(z, y, x)``.
+            rows, occupied: see `scan`.
+        """
+        grid = _Grid(self, shape)
+        low, high = (row + grid.pad[1] for row in rows)
+        reached = [y for y in grid.starts[1] if y < high and y + self.window[1] > low]
+        covering = itertools.product(grid.starts[0], reached, grid.starts[2])
+        return [at for at in covering if occupied is None or occupied[grid.inside(at)[0]].any()]
+
+    def ring_bytes(self, shape: Shape, rows: tuple[int, int]) -> int:
+        """What the sums of scores and of weights take for some rows of a volume of ``shape``."""
+        _, _, width = self._padded(shape)
+        return (self.classes + 1) * self.window[0] * (rows[1] - rows[0]) * width * 4
+
     def scan(
         self,
         volume: np.ndarray,
@@ -126,6 +146,35 @@ class SlidingWindow:
         return z, y, x
 
 
+class _Grid:
+    """Where the windows of one volume begin.
+
+    Attributes:
+        pad: how far the volume is padded in front of its first voxel.
+        starts: first voxels of windows along each axis of the padded volume.
+        depth, width: rows and columns of the padded volume.
+    """
+
+    def __init__(self, options: SlidingWindow, shape: Shape) -> None:
+        padded = options._padded(shape)
+        self._window, self._shape = options.window, shape
+        self.pad = tuple((n - m) // 2 for n, m in zip(padded, shape, strict=True))
+        self.starts = [
+            window_starts(n, side, options.overlap) for n, side in zip(padded, options.window, strict=True)
+        ]
+        self.depth = padded[0]
+        self.width = padded[2]
+
+    def inside(self, at: tuple[int, int, int]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+        """The part of a window inside the unpadded volume: in the volume, and in the window."""
+        source, target = [], []
+        for start, side, pad, length in zip(at, self._window, self.pad, self._shape, strict=True):
+            low, high = max(start - pad, 0), min(start - pad + side, length)
+            source.append(slice(low, high))
+            target.append(slice(low - start + pad, high - start + pad))
+        return tuple(source), tuple(target)
+
+
 @dataclass
 class _Tile:
     """The windows of one tile that have to be computed, and the ring of their sums.
@@ -143,43 +192,22 @@ class _Tile:
 
     def __post_init__(self) -> None:
         options, shape = self.options, self.volume.shape
-        padded = options._padded(shape)
-        self._pad = tuple((n - m) // 2 for n, m in zip(padded, shape, strict=True))
-        self.starts = [
-            window_starts(n, side, options.overlap) for n, side in zip(padded, options.window, strict=True)
-        ]
+        self._grid = _Grid(options, shape)
+        self._pad, self.starts, self.depth = self._grid.pad, self._grid.starts, self._grid.depth
         low, high = self.first + self._pad[1], self.last + self._pad[1]
         self._rows = (low, high)
-        side = options.window[1]
-        reached = [y for y in self.starts[1] if y < high and y + side > low]
-        covering = itertools.product(self.starts[0], reached, self.starts[2])
-        self.windows = [at for at in covering if self._is_occupied(at)]
-        self.depth = padded[0]
+        self.windows = options.windows(shape, (self.first, self.last), self.occupied)
         self._fill = float(self.volume.min(initial=np.inf)) if self.volume.size else 0.0
         self._weights = blending_weights(options.window, options.blend).to(options.device)
-        ring = (options.window[0], high - low, padded[2])
+        ring = (options.window[0], high - low, self._grid.width)
         self._sums = torch.zeros((options.classes, *ring), device=options.device)
         self._totals = torch.zeros(ring, device=options.device)
-
-    def _is_occupied(self, at: tuple[int, int, int]) -> bool:
-        return self.occupied is None or bool(self.occupied[self._inside(at)[0]].any())
-
-    def _inside(self, at: tuple[int, int, int]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-        """The part of the window inside the unpadded volume: in the volume, and in the window."""
-        source, target = [], []
-        for start, side, pad, length in zip(
-            at, self.options.window, self._pad, self.volume.shape, strict=True
-        ):
-            low, high = max(start - pad, 0), min(start - pad + side, length)
-            source.append(slice(low, high))
-            target.append(slice(low - start + pad, high - start + pad))
-        return tuple(source), tuple(target)
 
     def add(self, windows: list[tuple[int, int, int]], predict: Predict) -> None:
         """Computes windows that begin at the same z and adds their weighted scores to the ring."""
         patches = np.full((len(windows), 1, *self.options.window), self._fill, np.float32)
         for patch, at in zip(patches, windows, strict=True):
-            source, target = self._inside(at)
+            source, target = self._grid.inside(at)
             patch[0][target] = self.volume[source]
         scores = predict(torch.from_numpy(patches))
         for index, at in enumerate(windows):
