@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..image import Image
-from ..preprocessing import Placement
+from ..preprocessing import Placement, Shape
 from ..progress import CancelToken
 from .choices import Choices
 from .labelling import make_tiles
@@ -24,6 +24,7 @@ from .predictor import Predictor, PreparedScan, Segmentation
 from .sliding_window import SlidingWindow
 
 RUNS_KEPT = 5
+VOXELS_TIMED = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -43,17 +44,24 @@ class Estimate:
     measured: bool
 
 
+class _Work(NamedTuple):
+    """What a run has to do: windows, and voxels on the model's grid and of the scan."""
+
+    windows: int
+    grid_voxels: int
+    voxels: int
+
+
 class _Timing(NamedTuple):
     """What was measured on a piece of a scan; it is kept where the piece was a whole window at least."""
 
     rung: int
     whole: bool
-    per_window_s: float
-    per_voxel_s: float
+    each_s: tuple[float, float, float]
     fixed_bytes: int | None
 
-    def seconds(self, windows: int, voxels: int) -> float:
-        return windows * self.per_window_s + voxels * self.per_voxel_s
+    def seconds(self, work: _Work) -> float:
+        return sum(each * number for each, number in zip(self.each_s, work, strict=True))
 
 
 class Pace:
@@ -61,11 +69,12 @@ class Pace:
 
     def __init__(self) -> None:
         self._timing: _Timing | None = None
-        self._runs: deque[tuple[int, int, float]] = deque(maxlen=RUNS_KEPT)
+        self._runs: deque[tuple[_Work, float]] = deque(maxlen=RUNS_KEPT)
 
     def learn(self, result: Segmentation) -> None:
         """Takes a run that has ended into account."""
-        self._runs.append((result.windows, result.voxels, result.seconds))
+        work = _Work(result.windows, result.grid_voxels, result.voxels)
+        self._runs.append((work, result.seconds))
 
     def estimate(
         self, predictor: Predictor, image: Image, choices: Choices, cancel: CancelToken | None = None
@@ -76,7 +85,7 @@ class Pace:
             predictor: the model, on the device.
             image: the scan.
             choices: the user's.
-            cancel: obeyed before the window that is timed.
+            cancel: obeyed before anything is timed.
 
         Raises:
             Cancelled: the token was raised.
@@ -86,35 +95,33 @@ class Pace:
         part = choices.cropped(image)
         begin = time.monotonic()
         scan = predictor.prepare(part, cancel=cancel)
-        voxels = math.prod(scan.placement.crop_shape)
-        prepared_s = (time.monotonic() - begin) / voxels
+        shape, target = scan.placement.shape, scan.placement.crop_shape
+        prepared_s = (time.monotonic() - begin) / math.prod(target)
+        (cancel or CancelToken()).raise_if_cancelled()
         ladder = predictor.ladder(choices)
-        if self._timing is None or not self._timing.whole:
-            (cancel or CancelToken()).raise_if_cancelled()
+        timing = self._timing
+        if timing is None or not timing.whole:
             timed, _ = climb_down(
                 ladder,
                 lambda rung: _timed(predictor, part, scan, rung, ladder.index(rung), prepared_s),
                 image.source or "The scan",
             )
-            self._timing = timed
-        timing = self._timing
+            timing = self._timing = timed
         attempt = ladder[timing.rung]
         window = predictor.window(attempt, choices.overlap)
-        shape, target = scan.placement.shape, scan.placement.crop_shape
         tiles = make_tiles(shape, target, len(window.tiles(shape)), unsure=True)
         windows = sum(len(window.windows(shape, tile.needed, scan.occupied)) for tile in tiles)
-        seconds = self._corrected(timing, timing.seconds(windows, voxels))
-        memory = None
-        if timing.fixed_bytes is not None:
-            memory = timing.fixed_bytes + _scan_bytes(part, scan, window, attempt, scan.placement)
-            if attempt.device.name != "cuda":
-                memory += _result_bytes(image, scan, window.classes)
-        return Estimate(windows, seconds, memory, bool(self._runs))
+        work = _Work(windows, math.prod(shape), math.prod(target))
+        memory = timing.fixed_bytes
+        if memory is not None:
+            memory += _scan_bytes(part, scan, window, attempt, scan.placement)
+            memory += _result_bytes(image, scan, window.classes) if attempt.device.name != "cuda" else 0
+        return Estimate(windows, self._corrected(timing, timing.seconds(work)), memory, bool(self._runs))
 
     def _corrected(self, timing: _Timing, seconds: float) -> float:
         """``seconds`` as earlier runs went, compared with what would have been said of them."""
-        said = sum(timing.seconds(windows, voxels) for windows, voxels, _ in self._runs)
-        return seconds * sum(took for *_, took in self._runs) / said if said else seconds
+        said = sum(timing.seconds(work) for work, _ in self._runs)
+        return seconds * sum(took for _, took in self._runs) / said if said else seconds
 
 
 def _timed(
@@ -125,28 +132,37 @@ def _timed(
     rung: int,
     prepared_s: float,
 ) -> _Timing:
-    """Computes one batch of windows, and then labels alone: what is left is the network's."""
+    """Computes one batch of windows on the model's grid; then goes over the same piece without the network twice."""
     window = predictor.window(attempt)
     piece = _piece(scan, window)
     nothing = replace(piece, occupied=np.zeros(piece.volume.shape, bool))
+
+    def seconds(what: PreparedScan, target: Shape) -> tuple[float, int]:
+        begin = time.monotonic()
+        sized = replace(what, placement=replace(what.placement, crop_shape=target))
+        _, _, windows = predictor.label(sized, attempt, None, unsure=True)
+        return time.monotonic() - begin, windows
+
+    grid = piece.placement.shape
     if attempt.device.name != "cpu":
-        predictor.label(piece, attempt, None, unsure=True)  # the first call loads and chooses kernels
+        seconds(piece, grid)  # the first call loads and chooses kernels
     attempt.device.forget_peak_memory()
-    begin = time.monotonic()
-    labels, _, windows = predictor.label(piece, attempt, None, unsure=True)
-    middle = time.monotonic()
-    predictor.label(nothing, attempt, None, unsure=True)
-    end = time.monotonic()
-    labelling = end - middle
+    with_network, windows = seconds(piece, grid)
+    sweeping, _ = seconds(nothing, (1, 1, 1))
+    target = _thinned(piece.placement.crop_shape)
+    labelling = (seconds(nothing, target)[0] - sweeping) / math.prod(target)
+    network = with_network - sweeping - labelling * math.prod(grid)
     peak = attempt.device.peak_memory()
     fixed = None if peak is None else max(0, peak - _scan_bytes(part, scan, window, attempt, piece.placement))
-    return _Timing(
-        rung,
-        all(n >= side for n, side in zip(piece.placement.shape, window.window, strict=True)),
-        max(0.0, middle - begin - labelling) / windows,
-        labelling / labels.size + prepared_s,
-        fixed,
-    )
+    whole = all(n >= side for n, side in zip(grid, window.window, strict=True))
+    each_s = (network / windows, sweeping / math.prod(grid), labelling + prepared_s)
+    return _Timing(rung, whole, (max(0.0, each_s[0]), each_s[1], max(0.0, each_s[2])), fixed)
+
+
+def _thinned(target: Shape) -> Shape:
+    """A grid with fewer rows, which takes as long for each voxel."""
+    rows = max(1, min(target[0], VOXELS_TIMED // (target[1] * target[2])))
+    return rows, target[1], target[2]
 
 
 def _piece(scan: PreparedScan, window: SlidingWindow) -> PreparedScan:

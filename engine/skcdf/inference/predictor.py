@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -39,7 +40,8 @@ class Segmentation:
         notes: what the user should know of the run: a fall-back to less memory or to the CPU.
         windows: how many windows the network computed.
         seconds: wall-clock time, reading the file not counted.
-        voxels: how many of the scan got a label: the body's box.
+        grid_voxels: how many the body's box has on the model's grid.
+        voxels: how many it has in the scan.
         places: where to look first, if they were asked for.
         organs: how unsure the model is of every organ, by value, if that or places were asked for.
         unsure: share of every organ's voxels that the model is unsure of, likewise; ``None`` for one not found.
@@ -49,6 +51,7 @@ class Segmentation:
     notes: tuple[str, ...]
     windows: int
     seconds: float
+    grid_voxels: int
     voxels: int
     places: tuple[UnsurePlace, ...] = ()
     organs: tuple[OrganUncertainty, ...] = ()
@@ -177,9 +180,11 @@ class Predictor:
             organs = found.organs(label_set, grid)
             whole = should_hold_all(part.geometry, self.bundle.expects)
             where = find_places(found, label_set, grid, places, whole, choices.organs)
-        seconds = time.monotonic() - begin
+        seconds, grid_voxels = time.monotonic() - begin, math.prod(scan.placement.shape)
         shares = found.unsure_shares(UNSURE) if found is not None else ()
-        return Segmentation(label_map, notes, windows, seconds, labels.size, where, organs, shares)
+        return Segmentation(
+            label_map, notes, windows, seconds, grid_voxels, labels.size, where, organs, shares
+        )
 
     def examine(
         self,
