@@ -27,6 +27,7 @@ COMMANDS = (
     "pool",
     "model",
     "review",
+    "doctor",
     "worker",
     "phantom",
 )
