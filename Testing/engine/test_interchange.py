@@ -282,7 +282,7 @@ class TestExport:
         import_published(put(checkpoint()), tmp_path / "m")
         command = ["model", "export", str(tmp_path / "m"), str(tmp_path / "no.pth"), "--format", "published"]
         assert main([*command, "--half"]) == 1
-        assert "--half and --name are for model folders" in capsys.readouterr().err
+        assert "--half, --name and --whole are for models" in capsys.readouterr().err
 
 
 class TestSegmenting:

@@ -17,6 +17,7 @@ EXAMPLE = """examples:
   skcdf model list
   skcdf model show runs/first/model
   skcdf model export runs/first/model shared/my_model --half
+  skcdf model export liver@v2 liver.zip --store store/
   skcdf model import --method skcdf best_model.pth models/published --labels synapse13
   skcdf model export models/published again.pth --format published
 a model store (docs/model-store.md):
@@ -42,10 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("model", nargs="?", default="", help="name or folder (default: the shipped one)")
     export = actions.add_parser(
         "export",
-        help="copy a model's inference part to a new folder, or its weights to a published checkpoint",
+        help="copy a model to a new folder or one .zip file, or its weights to a published checkpoint",
     )
-    export.add_argument("model", help="name or folder")
-    export.add_argument("target", type=Path, metavar="OUT", help="the new model's folder, or the .pth file")
+    export.add_argument("model", help="name or folder; with --store also NAME or NAME@VERSION there")
+    export.add_argument(
+        "target", type=Path, metavar="OUT", help="the new model's folder, its .zip file, or the .pth file"
+    )
+    export.add_argument("--store", type=Path, metavar="STORE", help="where the model is looked for first")
     export.add_argument(
         "--format",
         choices=("folder", "published"),
@@ -53,7 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a model folder, or a checkpoint as the method's published program saves it (default: folder)",
     )
     export.add_argument("--half", action="store_true", help="store numbers in 16 bit: half the size")
-    export.add_argument("--name", help="the new model's name (default: that of its folder)")
+    export.add_argument(
+        "--whole", action="store_true", help="with what only further training needs (default: what segments)"
+    )
+    export.add_argument(
+        "--name", help="the new model's name (default: that of its folder; in a .zip file the present one)"
+    )
     _add_import(actions)
     model_usual.add_action(actions)
     model_versions.add_actions(actions)
@@ -94,6 +103,8 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.action == "import":
         return _import(options)
+    if options.action == "export":
+        return _export(options)
     model = find_model(options.model) if options.model else default_model()
     if options.action == "show":
         print(describe(model))
@@ -101,31 +112,55 @@ def run(options: argparse.Namespace) -> int:
         tensors = model.load_weights()
         count = sum(tensor.numel() for tensor in tensors.values())
         print(f"{model.folder}: good, {len(tensors)} tensors, {count:,} numbers, checksum as stated")
-    elif options.format == "published":
-        _export_published(model, options)
-    else:
-        _export(model, options)
     return 0
 
 
-def _export(model: ModelBundle, options: argparse.Namespace) -> None:
+def _export(options: argparse.Namespace) -> int:
+    from ..model_file import is_model_file
+    from ..model_store import ModelStore, find_version_or_model
+
+    store = ModelStore.open(options.store) if options.store else None
+    model = find_version_or_model(options.model, store)
+    if options.format == "published":
+        _export_published(model, options)
+    elif is_model_file(options.target):
+        _export_file(model, options)
+    else:
+        _export_folder(model, options.target, options.name or options.target.resolve().name, options)
+        size = sum(file.stat().st_size for file in options.target.iterdir())
+        print(f"{options.target}: {size / 1e6:.2f} MB")
+    return 0
+
+
+def _export_folder(model: ModelBundle, target: Path, name: str, options: argparse.Namespace) -> ModelBundle:
     from dataclasses import replace
 
     from ..models import save_bundle
 
-    weights = model.load_weights(inference_only=True)
-    named = replace(model, name=options.name or options.target.resolve().name)
-    exported = save_bundle(options.target, named, weights, half=options.half)
-    size = sum(file.stat().st_size for file in options.target.iterdir())
-    print(f"{exported.folder}: {size / 1e6:.2f} MB")
+    assert model.weights is not None  # it was loaded
+    weights = model.load_weights(inference_only=not options.whole)
+    keys = model.weights.inference_keys if options.whole else "all"
+    return save_bundle(target, replace(model, name=name), weights, half=options.half, inference_keys=keys)
+
+
+def _export_file(model: ModelBundle, options: argparse.Namespace) -> None:
+    from tempfile import TemporaryDirectory
+
+    from ..model_file import write_model_file
+
+    with TemporaryDirectory(prefix="skcdf-") as folder:
+        name = options.name or model.name
+        exported = _export_folder(model, Path(folder) / name, name, options)
+        file = write_model_file(options.target, exported)
+    print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
 
 
 def _export_published(model: ModelBundle, options: argparse.Namespace) -> None:
     from ..interchange import export_published
 
-    if options.half or options.name:
+    if options.half or options.name or options.whole:
         raise SkcdfError(
-            "--half and --name are for model folders.", "Leave them out with --format published."
+            "--half, --name and --whole are for models.", "Leave them out with --format published."
         )
     export_published(model, options.target)
     print(f"{options.target}: {options.target.stat().st_size / 1e6:.2f} MB")

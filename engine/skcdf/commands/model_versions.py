@@ -17,7 +17,10 @@ NO_MODEL = "none"
 CACHE_FOLDER = ".scores"
 EXAMPLES = {
     "versions": ["skcdf model versions store/", "skcdf model versions store/ liver"],
-    "add": ["skcdf model add store/ liver runs/second/model --parent liver@v1"],
+    "add": [
+        "skcdf model add store/ liver runs/second/model --parent liver@v1",
+        "skcdf model add store/ liver liver.zip",
+    ],
     "compare": [
         "skcdf model compare liver liver@v2 --data pool/ --store store/",
         "skcdf model compare models/old runs/new/model --data pool/ --output table.json",
@@ -52,7 +55,7 @@ def add_actions(actions: Any) -> None:
     for name in ("promote", "retire"):
         parsers[name].add_argument("version", metavar="VERSION", help="such as v2")
     add = parsers["add"]
-    add.add_argument("folder", type=Path, metavar="FOLDER", help="the model's folder")
+    add.add_argument("folder", type=Path, metavar="FOLDER", help="the model's folder, or its .zip file")
     add.add_argument("--parent", metavar="MODEL", help="what its training started from, such as liver@v1")
     add.add_argument("--note", default="", help="a line for people")
     _add_compare_arguments(parsers["compare"])
@@ -124,15 +127,29 @@ def _instead_of(before: str | None, now: str) -> str:
 
 
 def _add(options: argparse.Namespace) -> int:
-    from ..model_store import ModelStore
-    from ..model_version import known_settings, scans_hash
+    from tempfile import TemporaryDirectory
+
+    from ..model_file import is_model_file, unpacked_model
     from ..models import ModelBundle
 
-    bundle = ModelBundle.load(options.folder)
-    store = ModelStore.open(options.store, create=True)
-    version = store.add(
+    if not is_model_file(options.folder) or options.folder.is_dir():
+        return _add_bundle(ModelBundle.load(options.folder), options)
+    # Before the store, which a file that is no model must not bring about.
+    with (
+        TemporaryDirectory(prefix="skcdf-") as folder,
+        unpacked_model(options.folder, Path(folder) / "model") as bundle,
+    ):
+        return _add_bundle(bundle, options)
+
+
+def _add_bundle(bundle: ModelBundle, options: argparse.Namespace) -> int:
+    from ..model_store import ModelStore
+    from ..model_version import known_settings, scans_hash
+
+    assert bundle.folder is not None  # it was loaded
+    version = ModelStore.open(options.store, create=True).add(
         options.name,
-        options.folder,
+        bundle.folder,
         parent=options.parent,
         data_hash=scans_hash(bundle),
         config=known_settings(bundle),
