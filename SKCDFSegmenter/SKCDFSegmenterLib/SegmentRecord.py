@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,10 +15,9 @@ from .SegmentIdentity import segmentTag
 from .SegmentLabelMaps import BINARY_LABELMAP, latticeOfImage, voxelsOfSegments
 from .SegmentVoxels import SegmentVoxels
 
-MODEL, MODEL_HASH, CREATED, HASH, UNSURE, USUAL = (
-    f"SKCDF.{name}" for name in ("Model", "ModelHash", "Created", "Hash", "Unsure", "Usual")
+MODEL, MODEL_HASH, CREATED, HASH, UNSURE, USUAL, PIECES = (
+    f"SKCDF.{name}" for name in ("Model", "ModelHash", "Created", "Hash", "Unsure", "Usual", "Pieces")
 )
-TAGS = (MODEL, MODEL_HASH, CREATED, HASH, UNSURE, USUAL)
 
 SegmentState = Literal["proposed", "edited", "completed", "foreign"]
 
@@ -32,6 +32,7 @@ class ModelRecord:
         created: when, ISO 8601 in UTC; empty: now.
         unsure: share of each organ's voxels that are unsure, 0 to 1, by the label's name.
         usual: smallest and largest volume in mL in the training cases, by the label's name.
+        pieces: in how many pieces each organ was found where that is usual for it, by the label's name.
     """
 
     title: str
@@ -39,13 +40,20 @@ class ModelRecord:
     created: str = ""
     unsure: Mapping[str, float] = field(default_factory=dict)
     usual: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    pieces: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def ofResult(cls, result: Mapping, modelHash: str = "") -> ModelRecord:
         """That of a worker's result of ``segment``."""
-        unsure = {row["organ"]: row["unsure"] for row in result["organs"] if row.get("unsure") is not None}
-        usual = {row["organ"]: tuple(row["usual_ml"]) for row in result["organs"] if row.get("usual_ml")}
-        return cls(result["model"], modelHash, "", unsure, usual)
+        rows = result["organs"]
+        unsure = {row["organ"]: row["unsure"] for row in rows if row.get("unsure") is not None}
+        usual = {row["organ"]: tuple(row["usual_ml"]) for row in rows if row.get("usual_ml")}
+        pieces = {
+            row["organ"]: row["pieces"]
+            for row in rows
+            if row["pieces"] and "pieces" not in row.get("flags", ())
+        }
+        return cls(result["model"], modelHash, "", unsure, usual, pieces)
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,7 @@ class SegmentProvenance:
         created: when, ISO 8601 in UTC.
         unsure: share of its voxels that were unsure, 0 to 1; ``None`` where it is not known.
         usualMl: smallest and largest volume in the model's training cases; ``None`` where it is not known.
+        usualPieces: in how many pieces it may be without being unusual.
     """
 
     model: str
@@ -65,6 +74,7 @@ class SegmentProvenance:
     created: str
     unsure: float | None
     usualMl: tuple[float, float] | None
+    usualPieces: int
 
 
 def writeRecord(
@@ -92,6 +102,7 @@ def writeRecord(
         HASH: _fingerprint(voxels, anchor),
         UNSURE: f"{record.unsure[organ]:.4f}" if record.unsure.get(organ) is not None else "",
         USUAL: f"{usual[0]:.3f} {usual[1]:.3f}" if usual else "",
+        PIECES: str(record.pieces.get(organ, "")),
     }
     for name, value in values.items():
         # In a .seg.nrrd file this character separates tags.
@@ -102,13 +113,15 @@ def provenance(segment: slicer.vtkSegment) -> SegmentProvenance | None:
     """What a segment's tags say; ``None`` for one that no model of ours has proposed."""
     if not segment.HasTag(HASH):
         return None
-    unsure, usual = segmentTag(segment, UNSURE), segmentTag(segment, USUAL).split()
+    model, modelHash, created = (segmentTag(segment, name) for name in (MODEL, MODEL_HASH, CREATED))
+    unsure, usual, pieces = (_numbers(segmentTag(segment, name)) for name in (UNSURE, USUAL, PIECES))
     return SegmentProvenance(
-        segmentTag(segment, MODEL),
-        segmentTag(segment, MODEL_HASH),
-        segmentTag(segment, CREATED),
-        _number(unsure),
-        (float(usual[0]), float(usual[1])) if len(usual) == 2 and all(map(_isNumber, usual)) else None,
+        model,
+        modelHash,
+        created,
+        unsure[0] if len(unsure) == 1 else None,
+        (usual[0], usual[1]) if len(usual) == 2 else None,
+        max(1, int(pieces[0])) if len(pieces) == 1 else 1,
     )
 
 
@@ -193,12 +206,10 @@ def _fingerprint(voxels: SegmentVoxels, anchor: np.ndarray | None) -> str:
     return voxels.hash() + ("" if anchor is None else "@" + ",".join(map(str, voxels.startOn(anchor))))
 
 
-def _number(text: str) -> float | None:
-    return float(text) if _isNumber(text) else None
-
-
-def _isNumber(text: str) -> bool:
+def _numbers(text: str) -> list[float]:
+    """The numbers of a tag; none of one that holds something else, since anybody can write tags."""
     try:
-        return np.isfinite(float(text))
+        numbers = [float(word) for word in text.split()]
     except ValueError:
-        return False
+        return []
+    return numbers if all(map(math.isfinite, numbers)) else []

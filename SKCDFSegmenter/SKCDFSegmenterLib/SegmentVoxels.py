@@ -81,13 +81,18 @@ class SegmentVoxels:
         Returns:
             How many of them had each value before.
         """
-        ends = (min(n, a + m) for a, m, n in zip(self.start, self.shape, array.shape, strict=True))
-        box = tuple(slice(max(a, 0), max(end, 0)) for a, end in zip(self.start, ends, strict=True))
-        inner = tuple(slice(b.start - a, max(b.stop - a, 0)) for a, b in zip(self.start, box, strict=True))
-        mask, part = self.mask()[inner], array[box]
+        mask, box = self.inside(array.shape)
+        part = array[box]
         before = np.bincount(part[mask])
         part[mask] = value
         return before
+
+    def inside(self, shape: tuple[int, ...]) -> tuple[np.ndarray, tuple[slice, ...]]:
+        """The voxels that lie in an array ``(z, y, x)`` of the lattice: a boolean box, and where it lies there."""
+        ends = (min(n, a + m) for a, m, n in zip(self.start, self.shape, shape, strict=True))
+        box = tuple(slice(max(a, 0), max(end, 0)) for a, end in zip(self.start, ends, strict=True))
+        inner = tuple(slice(b.start - a, max(b.stop - a, 0)) for a, b in zip(self.start, box, strict=True))
+        return self.mask()[inner], box
 
     def _indexOn(self, ijkToRAS: np.ndarray) -> np.ndarray:
         position = self.ijkToRAS @ [*self.start[::-1], 1.0]

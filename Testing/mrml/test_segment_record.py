@@ -58,12 +58,22 @@ class TestProvenance:
 
     def test_of_a_worker_result_has_the_figures_of_its_organs(self):
         rows = [
-            {"organ": "liver", "unsure": 0.02, "usual_ml": [900.0, 2400.0]},
-            {"organ": "spleen", "unsure": None, "usual_ml": None},
+            {"organ": "liver", "unsure": 0.02, "usual_ml": [900.0, 2400.0], "pieces": 2, "flags": []},
+            {"organ": "spleen", "unsure": None, "usual_ml": None, "pieces": 3, "flags": ["pieces"]},
+            {"organ": "aorta", "unsure": None, "usual_ml": None, "pieces": 0, "flags": []},
         ]
         record = ModelRecord.ofResult({"model": "abdomen v3", "organs": rows}, "9f0c")
         assert (record.title, record.hash) == ("abdomen v3", "9f0c")
         assert (record.unsure, record.usual) == ({"liver": 0.02}, {"liver": (900.0, 2400.0)})
+        assert record.pieces == {"liver": 2}
+
+    @pytest.mark.parametrize("text", ["", "a", "1 2 3", "nan", "inf 2", "1;2"])
+    def test_with_tags_that_somebody_else_wrote_says_no_figures(self, segmentation, text):
+        segment = segmentOf(segmentation, SPLEEN)
+        for name in ("Unsure", "Usual", "Pieces"):
+            segment.SetTag(f"SKCDF.{name}", text)
+        told = provenance(segment)
+        assert (told.unsure, told.usualMl, told.usualPieces) == (None, None, 1)
 
     def test_is_none_for_what_a_person_has_drawn(self, slicer, segmentation, volume):
         drawn = placed.draw(

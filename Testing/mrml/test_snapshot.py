@@ -48,7 +48,10 @@ def described(slicer, segmentation, volume):
             "TerminologyEntry",
             "Segmentation.Status",
             "Mine",
-            *(f"SKCDF.{each}" for each in ("Model", "ModelHash", "Created", "Hash", "Unsure", "Usual")),
+            *(
+                f"SKCDF.{each}"
+                for each in ("Model", "ModelHash", "Created", "Hash", "Unsure", "Usual", "Pieces")
+            ),
         ):
             value = vtk.reference("")
             if segment.GetTag(tag, value):
