@@ -16,10 +16,9 @@ from skcdf.errors import SkcdfError
 from skcdf.image import Image, write_image
 from skcdf.labels import LabelSet
 
-from .LabelMapExport import Overlap, labelMapFromSegmentation
+from .LabelMapExport import Overlap, labelMapFromSegmentation, voxelsOnGrid
 from .Proposals import proposals
 from .SegmentIdentity import segmentsOfLabels
-from .SegmentLabelMaps import voxelsOfSegments
 from .SegmentRecord import isCompleted, provenance, untouchedSegments
 from .SegmentVoxels import SegmentVoxels
 from .Texts import _
@@ -50,17 +49,21 @@ class CaseContent:
 
 
 def caseContent(
-    segmentationNode: slicer.vtkMRMLSegmentationNode, labelSet: LabelSet, checkedOrgans: Iterable[str] = ()
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    labelSet: LabelSet,
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    checkedOrgans: Iterable[str] = (),
 ) -> CaseContent:
     """What a segmentation would tell the pool.
 
     Args:
         segmentationNode: the segmentation.
         labelSet: of the pool.
+        volumeNode: the scan.
         checkedOrgans: names of labels that a person has looked at, whatever their segments' status.
 
     Raises:
-        SkcdfError: the label set has no such organ.
+        SkcdfError: the label set has no such organ, or the segments cannot be brought onto the scan's grid.
     """
     segmentation = segmentationNode.GetSegmentation()
     checked = {labelSet.labels[labelSet.value_of(organ) - 1].name for organ in checkedOrgans}
@@ -72,7 +75,7 @@ def caseContent(
     }
     annotated = tuple(name for name in labelSet.names if name in checked | completed)
     organOf = {segmentID: organ for organ in annotated for segmentID in ofLabel.get(organ, [])}
-    voxels = voxelsOfSegments(segmentationNode, organOf)
+    voxels = voxelsOnGrid(segmentationNode, organOf, volumeNode)
     absent = tuple(
         organ for organ in annotated if all(voxels[segmentID].isEmpty for segmentID in ofLabel.get(organ, []))
     )
@@ -108,7 +111,7 @@ def exportCase(
     Raises:
         SkcdfError: nothing is annotated, two segments are the same organ, or a file cannot be written.
     """
-    content = caseContent(segmentationNode, labelSet, checkedOrgans)
+    content = caseContent(segmentationNode, labelSet, volumeNode, checkedOrgans)
     if not content.annotated:
         raise SkcdfError(
             _("{name}: no organ is marked as checked.").format(name=segmentationNode.GetName()),
@@ -211,14 +214,11 @@ def _model(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIDs: Iterabl
 
 
 def _overlaps(voxels: Mapping[str, SegmentVoxels]) -> Iterator[Overlap]:
-    """Voxels that two organs claim; of organs on one lattice, which is what the application makes."""
+    """Voxels that two organs, on one lattice, claim."""
     for (one, first), (other, second) in itertools.combinations(voxels.items(), 2):
-        placed = second.on(first.ijkToRAS)
-        if placed is None:
-            continue
         both = first.mask()
-        shifted = tuple(b - a for a, b in zip(first.start, placed.start, strict=True))
-        count = int(replace(placed, start=shifted).paste(both, False)[1:].sum())
+        shifted = tuple(b - a for a, b in zip(first.start, second.start, strict=True))
+        count = int(replace(second, start=shifted).paste(both, False)[1:].sum())
         if count:
             kept, lost = (one, other) if first.count <= second.count else (other, one)
             yield Overlap(kept, lost, count)

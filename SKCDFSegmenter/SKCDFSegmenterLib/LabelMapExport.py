@@ -100,14 +100,16 @@ def voxelsOnGrid(
     wanted = list(segmentIDs)
     lattice = latticeOfVolumeIn(segmentationNode, volumeNode)
     segmentation = segmentationNode.GetSegmentation()
-    if lattice is not None and segmentation.GetSourceRepresentationName() == BINARY_LABELMAP:
+    areLabelMaps = segmentation.GetSourceRepresentationName() == BINARY_LABELMAP
+    if lattice is not None and areLabelMaps:
         found = voxelsOfSegments(segmentationNode, wanted)
         placed = {segmentID: each.on(lattice) for segmentID, each in found.items()}
         if None not in placed.values():
             return placed
     layers: dict[int, list[str]] = {}
-    for segmentID in wanted:
-        layers.setdefault(segmentation.GetLayerIndex(segmentID), []).append(segmentID)
+    for index, segmentID in enumerate(wanted):  # segments of one layer cannot overlap, surfaces can
+        layer = segmentation.GetLayerIndex(segmentID) if areLabelMaps else index
+        layers.setdefault(layer, []).append(segmentID)
     resampled = {}
     for each in layers.values():
         array = _resampled(segmentationNode, each, volumeNode)
@@ -121,7 +123,7 @@ def _resampled(
     segmentIDs: list[str],
     volumeNode: slicer.vtkMRMLScalarVolumeNode,
 ) -> np.ndarray:
-    """Segments of one layer, which cannot overlap, on the volume's grid; segment ``i`` has value ``i+1``."""
+    """Segments that do not overlap, on the volume's grid; segment ``i`` has value ``i+1``."""
     names = vtk.vtkStringArray()
     for segmentID in segmentIDs:
         names.InsertNextValue(segmentID)

@@ -19,6 +19,9 @@ MODEL, MODEL_HASH, CREATED, HASH, UNSURE, USUAL, PIECES = (
     f"SKCDF.{name}" for name in ("Model", "ModelHash", "Created", "Hash", "Unsure", "Usual", "Pieces")
 )
 
+SAME_PLACE = 0.3
+"""Voxels by which two places may differ and be the same."""
+
 SegmentState = Literal["proposed", "edited", "completed", "foreign"]
 
 
@@ -91,7 +94,7 @@ def writeRecord(
         organ: the name of its label.
         record: what is known of the model.
         voxels: what it proposed.
-        anchor: the segmentation's reference lattice: see `anchorOf`.
+        anchor: see `anchorOf`.
     """
     created = record.created or datetime.now(UTC).isoformat(timespec="seconds")
     usual = record.usual.get(organ)
@@ -169,7 +172,7 @@ def untouchedSegments(
     return {
         segmentID: voxels
         for segmentID, voxels in found.items()
-        if _fingerprint(voxels, anchor) == proposed[segmentID]
+        if _hasFingerprint(voxels, anchor, proposed[segmentID])
     }
 
 
@@ -186,7 +189,7 @@ def setCompleted(segment: slicer.vtkSegment, completed: bool) -> None:
 
 
 def anchorOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> np.ndarray | None:
-    """The segmentation's reference lattice, to which the place of a segment is noted; ``None`` without one.
+    """Origin in mm of the segmentation's reference geometry, from which places are noted; ``None`` without one.
 
     It is part of the segmentation: files keep it, and hardening a transform moves it with the segments.
     """
@@ -197,13 +200,24 @@ def anchorOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> np.ndarray | N
     image = slicer.vtkOrientedImageData()
     if not text or not converter.DeserializeImageGeometry(text, image, False):
         return None
-    return latticeOfImage(image)
+    return latticeOfImage(image)[:3, 3]
 
 
 def _fingerprint(voxels: SegmentVoxels, anchor: np.ndarray | None) -> str:
+    """The voxels' hash and their place, which a later look compares: ``hash@x,y,z``."""
     if voxels.isEmpty:
         return "empty"
-    return voxels.hash() + ("" if anchor is None else "@" + ",".join(map(str, voxels.startOn(anchor))))
+    place = () if anchor is None else voxels.offsetFrom(anchor)
+    return f"{voxels.hash()}@{','.join(f'{each:.2f}' for each in place)}"
+
+
+def _hasFingerprint(voxels: SegmentVoxels, anchor: np.ndarray | None, noted: str) -> bool:
+    """Whether these are the voxels noted, at the place noted; files round places a little."""
+    present, before = _fingerprint(voxels, anchor).split("@"), noted.split("@")
+    if len(present) != len(before) or present[0] != before[0]:
+        return False
+    places = [_numbers(each[-1].replace(",", " ")) for each in (present, before)]
+    return not all(places) or bool(np.abs(np.subtract(*places)).max() < SAME_PLACE)
 
 
 def _numbers(text: str) -> list[float]:

@@ -62,18 +62,19 @@ class SegmentVoxels:
         digest.update(self.bits.tobytes())
         return digest.hexdigest()[:32]
 
-    def startOn(self, ijkToRAS: np.ndarray) -> tuple[int, int, int]:
-        """Index ``(z, y, x)`` of the box's first voxel on another lattice, rounded."""
-        i, j, k = np.rint(self._indexOn(ijkToRAS)).astype(int).tolist()
-        return k, j, i
+    def offsetFrom(self, origin: np.ndarray) -> np.ndarray:
+        """How many voxels ``(x, y, z)`` the box's first one lies from a position in mm, along the lattice's axes."""
+        position = self.ijkToRAS @ [*self.start[::-1], 1.0]
+        return np.linalg.inv(self.ijkToRAS[:3, :3]) @ (position[:3] - origin)
 
     def on(self, ijkToRAS: np.ndarray) -> SegmentVoxels | None:
         """The same voxels on another lattice that is this one with another origin; ``None`` where it is not."""
-        index = self._indexOn(ijkToRAS)
+        index = self.offsetFrom(ijkToRAS[:3, 3])
         sameAxes = np.abs(self.ijkToRAS[:3, :3] - ijkToRAS[:3, :3]).max() < SAME_AXES_MM
         if not sameAxes or np.abs(index - np.rint(index)).max() > SAME_INDEX:
             return None
-        return SegmentVoxels(self.startOn(ijkToRAS), self.shape, self.bits, ijkToRAS)
+        i, j, k = np.rint(index).astype(int).tolist()
+        return SegmentVoxels((k, j, i), self.shape, self.bits, ijkToRAS)
 
     def paste(self, array: np.ndarray, value: int) -> np.ndarray:
         """Sets the voxels in an array ``(z, y, x)`` of the lattice; what lies beyond it is left out.
@@ -93,10 +94,6 @@ class SegmentVoxels:
         box = tuple(slice(max(a, 0), max(end, 0)) for a, end in zip(self.start, ends, strict=True))
         inner = tuple(slice(b.start - a, max(b.stop - a, 0)) for a, b in zip(self.start, box, strict=True))
         return self.mask()[inner], box
-
-    def _indexOn(self, ijkToRAS: np.ndarray) -> np.ndarray:
-        position = self.ijkToRAS @ [*self.start[::-1], 1.0]
-        return (np.linalg.inv(ijkToRAS) @ position)[:3]
 
 
 def voxelsOfArray(

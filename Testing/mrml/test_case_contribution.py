@@ -49,37 +49,37 @@ def values(path):
 
 
 class TestContent:
-    def test_only_completed_and_checked_organs_are_annotated(self, segmentation):
+    def test_only_completed_and_checked_organs_are_annotated(self, volume, segmentation):
         complete(segmentation, SPLEEN)
-        content = caseContent(segmentation, LABEL_SET, [ESOPHAGUS])
+        content = caseContent(segmentation, LABEL_SET, volume, [ESOPHAGUS])
         assert content.annotated == (SPLEEN, ESOPHAGUS)
         assert content.unchecked == (RIGHT_KIDNEY,)
         assert content.absent == () and content.foreign == () and content.overlaps == ()
 
-    def test_a_checked_organ_without_segment_was_looked_for_and_is_absent(self, segmentation):
-        content = caseContent(segmentation, LABEL_SET, ["liver"])
+    def test_a_checked_organ_without_segment_was_looked_for_and_is_absent(self, volume, segmentation):
+        content = caseContent(segmentation, LABEL_SET, volume, ["liver"])
         assert content.annotated == ("liver",) and content.absent == ("liver",)
 
-    def test_a_completed_segment_that_was_emptied_is_absent(self, segmentation, editor):
+    def test_a_completed_segment_that_was_emptied_is_absent(self, volume, segmentation, editor):
         editor.erase(SPLEEN, placed.mask((0, 9), (0, 14), (0, 19)))
         complete(segmentation, SPLEEN)
-        assert caseContent(segmentation, LABEL_SET).absent == (SPLEEN,)
+        assert caseContent(segmentation, LABEL_SET, volume).absent == (SPLEEN,)
 
     def test_foreign_segments_are_named(self, slicer, segmentation, volume):
         placed.draw(slicer, segmentation, volume, "Segment_1", "Cyst", placed.mask((0, 2), (0, 2), (0, 2)))
         complete(segmentation, "Segment_1")
-        assert caseContent(segmentation, LABEL_SET).foreign == ("Cyst",)
+        assert caseContent(segmentation, LABEL_SET, volume).foreign == ("Cyst",)
 
     def test_overlaps_of_annotated_organs_are_told(self, slicer, segmentation, volume):
         drawn = placed.mask((0, 5), (0, 14), (0, 19))
         placed.draw(slicer, segmentation, volume, "Segment_1", "Liver", drawn)
         complete(segmentation, SPLEEN, "Segment_1")
         shared = int((drawn & placed.voxels(slicer, segmentation, SPLEEN, volume)).sum())
-        assert caseContent(segmentation, LABEL_SET).overlaps == (Overlap(SPLEEN, "liver", shared),)
+        assert caseContent(segmentation, LABEL_SET, volume).overlaps == (Overlap(SPLEEN, "liver", shared),)
 
-    def test_an_organ_that_the_pool_does_not_have_is_refused(self, segmentation):
+    def test_an_organ_that_the_pool_does_not_have_is_refused(self, volume, segmentation):
         with pytest.raises(SkcdfError, match="no label called tail"):
-            caseContent(segmentation, LABEL_SET, ["tail"])
+            caseContent(segmentation, LABEL_SET, volume, ["tail"])
 
 
 class TestExport:
@@ -105,6 +105,17 @@ class TestExport:
         complete(segmentation, "Segment_1")
         fields = exportCase(volume, segmentation, LABEL_SET, tmp_path)
         assert (read_label_map(fields["label"]).array == LABEL_SET.value_of("liver")).all()
+
+    def test_segments_kept_as_surfaces_are_exported_too(self, slicer, volume, segmentation, tmp_path):
+        before = {organ: placed.voxels(slicer, segmentation, organ, volume) for organ in (SPLEEN, ESOPHAGUS)}
+        segmentation.GetSegmentation().SetConversionParameter("Smoothing factor", "0")
+        segmentation.CreateClosedSurfaceRepresentation()
+        segmentation.SetSourceRepresentationToClosedSurface()
+        fields = exportCase(volume, segmentation, LABEL_SET, tmp_path, [SPLEEN, ESOPHAGUS])
+        label = read_label_map(fields["label"]).array
+        for organ, old in before.items():
+            new = label == LABEL_SET.value_of(organ)
+            assert 2 * (new & old).sum() / (new.sum() + old.sum()) > 0.8
 
     def test_nothing_annotated_is_refused(self, volume, segmentation, tmp_path):
         with pytest.raises(SkcdfError, match="Result: no organ is marked as checked"):

@@ -195,6 +195,24 @@ class TestEdited:
         shared[first] = 0
         assert segmentStates(segmentation) == {**ALL_PROPOSED, RIGHT_KIDNEY: "edited"}
 
+    def test_what_slicer_resampled_as_it_saved_counts_as_edited_and_so_is_safe(
+        self, slicer, makeVolume, volume, tmp_path
+    ):
+        """It does so where the reference geometry of a segmentation is not the grid of its segments."""
+        shifted = OBLIQUE.copy()
+        shifted[:3, 3] += OBLIQUE[:3, :3] @ (0.5, 0.5, 0.5)
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
+        node.SetReferenceImageGeometryParameterFromVolumeNode(makeVolume(scans.SHAPE, shifted))
+        placed.draw(slicer, node, volume, "Segment_1", "Cyst", placed.mask((0, 1), (0, 1), (0, 1)))
+        segmentation = placed.place(volume, segmentationNode=node).segmentationNode
+        assert segmentStates(segmentation) == {**ALL_PROPOSED, "Segment_1": "foreign"}
+        path = str(tmp_path / "scene.mrb")
+        assert slicer.mrmlScene.WriteToMRB(path)
+        slicer.mrmlScene.Clear(1)
+        assert slicer.mrmlScene.ReadFromMRB(path)
+        states = segmentStates(slicer.util.getNode("Mine"))
+        assert states == {**dict.fromkeys(ALL_PROPOSED, "edited"), "Segment_1": "foreign"}
+
     def test_it_survives_a_file(self, slicer, segmentation, editor, tmp_path):
         editor.erase(ESOPHAGUS, placed.mask((2, 3), (9, 10), (6, 8)))
         read = placed.reloaded(slicer, tmp_path / "a.seg.nrrd", segmentation)
