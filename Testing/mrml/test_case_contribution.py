@@ -17,6 +17,7 @@ from segment_editing import SegmentEditor
 from skcdf.errors import SkcdfError
 from skcdf.image import read_image, read_label_map
 from skcdf.pool import LabelledPool
+from skcdf.worker_client import WorkerClient
 from SKCDFSegmenterLib.CaseContribution import caseContent, exportCase, newCaseName, subjectOfVolume
 from SKCDFSegmenterLib.LabelMapExport import Overlap
 from SKCDFSegmenterLib.SegmentRecord import setCompleted
@@ -139,6 +140,16 @@ class TestExport:
         # A third of the spleen's voxels was erased: 2 * 36 / (54 + 36).
         assert revision.proposal_dice == {SPLEEN: pytest.approx(0.8), ESOPHAGUS: 1.0}
         assert pool.verify().problems == ()
+
+    def test_the_worker_takes_the_fields_as_they_are(self, volume, segmentation, tmp_path):
+        pool = LabelledPool.create(tmp_path / "pool", LABEL_SET, "CT")
+        complete(segmentation, SPLEEN)
+        fields = exportCase(volume, segmentation, LABEL_SET, tmp_path)
+        with WorkerClient() as worker:
+            request = worker.request("pool_add", pool=str(pool.root), subject="4711", **fields)
+            result = worker.result(request)
+        assert (result["action"], result["proposal_dice"]) == ("add", {SPLEEN: 1.0})
+        assert pool.record(result["case"]).revisions[0].annotated == (SPLEEN,)
 
     @staticmethod
     def add(pool, volume, segmentation, folder):

@@ -14,6 +14,7 @@ from placed import ESOPHAGUS, OBLIQUE, RIGHT_KIDNEY, SECOND, SPLEEN, TABLE
 from segment_editing import SegmentEditor
 from test_place_result import NEW
 
+from skcdf.seg_nrrd import read_segmentation
 from SKCDFSegmenterLib.SegmentRecord import segmentStates, setCompleted
 from SKCDFSegmenterLib.Snapshot import canRestore, restorePrevious
 from SKCDFSegmenterLib.UnsurePlaces import places, storePlaces
@@ -116,6 +117,22 @@ def test_edits_of_the_new_result_come_back_with_it(slicer, volume, segmentation,
     restorePrevious(segmentation)
     np.testing.assert_array_equal(placed.voxels(slicer, segmentation, "liver", volume), edited)
     assert segmentStates(segmentation)["liver"] == "edited"
+
+
+def test_no_voxel_of_the_run_stays_in_a_label_map_that_a_new_segment_shares(
+    slicer, volume, segmentation, editor, tmp_path
+):
+    again(volume, segmentation)
+    drawn = placed.mask((0, 1), (0, 2), (0, 2))
+    segmentation.GetSegmentation().AddEmptySegment("Segment_1", "Cyst")
+    editor.paint("Segment_1", drawn)
+    assert segmentation.GetSegmentation().GetNumberOfLayers() == 1
+    restorePrevious(segmentation)
+    np.testing.assert_array_equal(placed.voxels(slicer, segmentation, "Segment_1", volume), drawn)
+    # The engine refuses a file with voxels that no segment claims.
+    placed.reloaded(slicer, tmp_path / "a.seg.nrrd", segmentation)
+    read = read_segmentation(tmp_path / "a.seg.nrrd")
+    assert [segment.id for segment in read.segments] == [SPLEEN, RIGHT_KIDNEY, ESOPHAGUS, "Segment_1"]
 
 
 def test_completed_segments_that_were_replaced_nowhere_stay_completed(volume, segmentation):
