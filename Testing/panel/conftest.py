@@ -33,15 +33,15 @@ def panelApplication() -> Any:
 @pytest.fixture
 def slicer(panelApplication: Any) -> Iterator[Any]:
     """The ``slicer`` module with an empty scene, default settings, and no dialog seen yet."""
-    from panel_bootstrap import freshScene
+    from panel_bootstrap import enterScene, leaveScene
     from pythonqt import dialogs, signals
 
     panelApplication.app.settings().clear()
     dialogs.recorder.clear()
     signals.failures.clear()
-    freshScene(panelApplication)
+    enterScene(panelApplication)
     yield panelApplication
-    freshScene(panelApplication)
+    leaveScene(panelApplication)
     assert not signals.failures, f"raised in a slot, which Slicer only prints: {signals.failures}"
     assert not dialogs.recorder.unanswered, f"nobody answered: {dialogs.recorder.unanswered}"
 

@@ -74,7 +74,6 @@ def _startApplication(slicer: Any, home: Path) -> None:
     application._layoutManager = qSlicerLayoutManager(core.applicationLogic(), application)
     slicer.app = application
     application._mainWindow = qSlicerMainWindow()
-    application._layoutManager._setScene(slicer.mrmlScene)
 
 
 def _makeHome(home: Path) -> Path:
@@ -112,10 +111,16 @@ def _publishParts(slicer: Any) -> None:
         setattr(slicer, name, part)
 
 
-def freshScene(slicer: Any) -> None:
+def enterScene(slicer: Any) -> None:
     """Empties the scene, and gives it the nodes that the application has in each: layout, views, selection."""
+    leaveScene(slicer)
+    slicer.app.layoutManager()._enterScene(slicer.mrmlScene)
+
+
+def leaveScene(slicer: Any) -> None:
+    """Empties the scene of all nodes, as tests of MRML alone expect it."""
+    slicer.app.layoutManager()._leaveScene()
     slicer.mrmlScene.Clear(1)
-    slicer.app.layoutManager()._setScene(slicer.mrmlScene)
 
 
 def loadModule(slicer: Any, path: Path) -> Any:

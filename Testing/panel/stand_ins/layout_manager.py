@@ -89,33 +89,37 @@ class qSlicerLayoutManager(QObject):
         self._layoutLogic = slicer.vtkMRMLLayoutLogic()
         self._layoutLogic.SetMRMLApplicationLogic(applicationLogic)
         self._slices: dict[str, qMRMLSliceWidget] = {}
+        self._logics = vtk.vtkCollection()
+        applicationLogic.SetSliceLogics(self._logics)
         self._observed: tuple[Any, int] | None = None
 
-    def _setScene(self, scene: Any) -> None:
-        """Makes the application's nodes in a scene that has none: layout, views, selection."""
-        self._forgetNode()
+    def _leaveScene(self) -> None:
+        """Takes logics and widgets away from the scene: it can then be emptied of the application's nodes, too."""
+        if self._observed is not None:
+            self._observed[0].RemoveObserver(self._observed[1])
+            self._observed = None
+        for widget in self._slices.values():
+            widget.sliceLogic().SetMRMLScene(None)
+        self._slices = {}
+        self._logics = vtk.vtkCollection()
+        self._applicationLogic.SetSliceLogics(self._logics)
         self._layoutLogic.SetMRMLScene(None)
+
+    def _enterScene(self, scene: Any) -> None:
+        """Makes the application's nodes in a scene that has none: layout, views, selection."""
         self._layoutLogic.SetMRMLScene(scene)
         node = self._layoutLogic.GetLayoutNode()
         node.SetViewArrangement(node.SlicerLayoutFourUpView)
         node.SaveLayout = True
         self._observed = (node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onLayoutModified))
         self._last = node.GetViewArrangement()
-        self._slices, logics = {}, vtk.vtkCollection()
         for sliceNode in slicer.util.getNodesByClass("vtkMRMLSliceNode", scene):
             logic = slicer.vtkMRMLSliceLogic()
             logic.SetMRMLApplicationLogic(self._applicationLogic)
             logic.SetMRMLScene(scene)
             logic.AddSliceNode(sliceNode.GetLayoutName())
-            logics.AddItem(logic)
+            self._logics.AddItem(logic)
             self._slices[sliceNode.GetLayoutName()] = qMRMLSliceWidget(logic)
-        self._applicationLogic.SetSliceLogics(logics)
-        self._logics = logics
-
-    def _forgetNode(self) -> None:
-        if self._observed is not None:
-            self._observed[0].RemoveObserver(self._observed[1])
-            self._observed = None
 
     def _onLayoutModified(self, caller: Any, event: str) -> None:
         if caller.GetViewArrangement() != self._last:
