@@ -31,18 +31,25 @@ def panelApplication() -> Any:
 
 
 @pytest.fixture
-def slicer(panelApplication: Any) -> Iterator[Any]:
-    """The ``slicer`` module with an empty scene, default settings, and no dialog seen yet."""
+def slicer(panelApplication: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The ``slicer`` module with an empty scene, default settings, and no dialog seen yet.
+
+    A test fails in the end where something was raised in a slot, an event or an observer, which Slicer
+    only prints, and
+    where a dialog came up that the test has no answer to.
+    """
     from panel_bootstrap import enterScene, leaveScene
     from pythonqt import dialogs, signals
 
     panelApplication.app.settings().clear()
     dialogs.recorder.clear()
     signals.failures.clear()
+    shown = sys.excepthook
+    monkeypatch.setattr(sys, "excepthook", lambda *error: (signals.failures.append(error[1]), shown(*error)))
     enterScene(panelApplication)
     yield panelApplication
     leaveScene(panelApplication)
-    assert not signals.failures, f"raised in a slot, which Slicer only prints: {signals.failures}"
+    assert not signals.failures, f"raised, which Slicer only prints: {signals.failures}"
     assert not dialogs.recorder.unanswered, f"nobody answered: {dialogs.recorder.unanswered}"
 
 

@@ -23,6 +23,11 @@ class QtClass:
     def __init__(self, kind: type) -> None:
         self.__dict__.update(_kind=kind, __name__=kind.__name__, __doc__=kind.__doc__)
 
+    def __getattribute__(self, name: str) -> Any:
+        if name == "__init__":  # a derived class calls that of its base by name
+            return object.__getattribute__(self, "_kind").__init__
+        return object.__getattribute__(self, name)
+
     def __call__(self, *arguments: Any) -> Any:
         return call(self._kind, arguments, self._kind.__name__)
 

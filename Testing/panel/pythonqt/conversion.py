@@ -7,8 +7,8 @@ from typing import Any
 
 from PySide6 import QtCore
 
-from .byte_array import QByteArray
 from .enums import enumType, original
+from .value_types import QByteArray
 
 
 def shown(value: Any) -> Any:

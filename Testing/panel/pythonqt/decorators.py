@@ -124,8 +124,7 @@ def _converted(value: Any, property_: QtCore.QMetaProperty) -> Any:
     if property_.isEnumType():
         return int(value) if isinstance(value, int) else value if isinstance(value, str) else _REFUSED
     if kind == "bool":
-        # PythonQt takes everything that is no number for False, an object too: nobody means that.
-        return bool(value) if value is None or isinstance(value, (bool, int, float)) else _REFUSED
+        return bool(value)  # of anything
     if kind in ("int", "uint", "qlonglong"):
         return math.floor(value) if isinstance(value, (int, float)) else _REFUSED
     if kind in ("double", "float"):

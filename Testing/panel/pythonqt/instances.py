@@ -76,6 +76,7 @@ def install() -> None:
             if "__setattr__" in kind.__dict__ and issubclass(kind, QtCore.QObject):
                 kind.__setattr__ = _set
     shiboken6.Shiboken.Object.__getattribute__ = _Getter(raw)
+    QtCore.QObject.__bool__ = lambda self: shiboken6.isValid(self)  # false once Qt has deleted it
 
 
 def isPythons(kind: type) -> bool:

@@ -9,9 +9,9 @@ from typing import Any
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from . import instances
-from .byte_array import QByteArray
 from .classes import QtClass
 from .ui_loader import UiLoader
+from .value_types import QByteArray, QSignalBlocker
 
 SOURCES = (QtCore, QtGui, QtWidgets)
 NEWER_THAN_QT5 = {
@@ -52,5 +52,6 @@ def publish(standIns: dict[str, type]) -> None:
     instances.install()
     ctk = {name: QtClass(kind) for name, kind in standIns.items() if name.startswith("ctk")}
     UiLoader.standIns.update(standIns)
-    sys.modules["qt"] = _Module("qt", SOURCES, {"QUiLoader": UiLoader, "QByteArray": QByteArray})
+    own = {"QUiLoader": UiLoader, "QByteArray": QByteArray, "QSignalBlocker": QSignalBlocker}
+    sys.modules["qt"] = _Module("qt", SOURCES, own)
     sys.modules["ctk"] = _Module("ctk", (), ctk)

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+import shiboken6
 from PySide6 import QtCore
 
 from .conversion import shown, taken
@@ -91,17 +92,22 @@ def disconnect(sender: QtCore.QObject, signature: str, *target: Any) -> bool:
         (gone if matches and not (gone and function is not None) else kept).append(item)
     for _cpp, _function, handler in gone:
         _bound(sender, name, cpp).disconnect(handler)
-    _connections[id(sender)] = kept
+    _connections[_key(sender)] = kept
     return bool(gone)
 
 
 def _remembered(sender: QtCore.QObject) -> list[tuple[str, Any, Callable[..., None]]]:
-    key = id(sender)
+    key = _key(sender)
     if key not in _connections:
         _connections[key] = []
-        # The signals of the C++ object, not of the layer: nobody else should see this connection.
+        # PySide's own signal, not the layer's: nobody else should see this connection.
         type(sender).__getattribute__.raw(sender, "destroyed").connect(lambda: _connections.pop(key, None))
     return _connections[key]
+
+
+def _key(sender: QtCore.QObject) -> int:
+    """The address of the C++ object: Python's object for it may go and come."""
+    return shiboken6.getCppPointer(sender)[0]
 
 
 def _bound(sender: QtCore.QObject, name: str, signature: str) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import Property, QEvent, QObject, QProcessEnvironment, QSettings, Qt, Signal
+from PySide6.QtCore import Property, QEvent, QObject, QProcessEnvironment, QSettings, Signal
+from PySide6.QtGui import Qt
 from PySide6.QtWidgets import QApplication, QWidget
 
 from .io_manager import qSlicerCoreIOManager
@@ -22,8 +23,9 @@ class _ToolTipWrapper(QObject):
         """Called by Qt for all events."""
         if int(event.type()) == QEvent.Type.ToolTipChange.value and isinstance(watched, QWidget):
             text = watched.toolTip
-            if text and not text.startswith("<"):
-                watched.setToolTip(f"<p>{text}</p>")
+            if text and not Qt.mightBeRichText(text):
+                watched.setToolTip(Qt.convertFromPlainText(text, Qt.WhiteSpaceMode.WhiteSpaceNormal))
+                return True
         return False
 
 

@@ -1,8 +1,15 @@
-"""``QByteArray`` as PythonQt gives it: its bytes come from ``data()``, and ``bytes()`` of it is an error."""
+"""Two classes that PySide makes more comfortable than PythonQt does.
+
+A ``QByteArray`` gives its bytes by ``data()``, and ``bytes()`` of it is an error; a ``QSignalBlocker`` is
+no context manager.
+"""
 
 from __future__ import annotations
 
 from typing import Any
+
+import shiboken6
+from PySide6 import QtCore
 
 
 class QByteArray:
@@ -37,3 +44,22 @@ class QByteArray:
 
     def __hash__(self) -> int:
         return hash(self._data)
+
+
+class QSignalBlocker:
+    """Keeps an object from emitting until it goes."""
+
+    def __init__(self, blocked: QtCore.QObject) -> None:
+        self._blocked = blocked
+        self.reblock()
+
+    def reblock(self) -> None:
+        """Blocks again."""
+        self._was = QtCore.QObject.blockSignals(self._blocked, True)
+
+    def unblock(self) -> None:
+        """Ends it early."""
+        if shiboken6.isValid(self._blocked):
+            QtCore.QObject.blockSignals(self._blocked, self._was)
+
+    __del__ = unblock
