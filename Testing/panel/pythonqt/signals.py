@@ -22,8 +22,12 @@ _connections: dict[int, list[tuple[str, Any, Callable[..., None]]]] = {}
 
 def signatures(object_: QtCore.QObject) -> dict[str, str]:
     """The signals of an object by their signatures in C++, and what PySide calls each; those of base classes first."""
-    meta = QtCore.QObject.metaObject(object_)
-    declared = _declared(type(object_))
+    return signaturesOf(type(object_), QtCore.QObject.metaObject(object_))
+
+
+def signaturesOf(kind: type, meta: QtCore.QMetaObject) -> dict[str, str]:
+    """As `signatures`, of a class."""
+    declared = _declared(kind)
     found: dict[str, str] = {}
     for index in range(meta.methodCount()):
         method = meta.method(index)

@@ -26,8 +26,10 @@ class _Factory(QtUiTools.QUiLoader):
             QtCore.QObject.setObjectName(widget, name)
         else:
             widget = QtUiTools.QUiLoader.createWidget(self, className, parent, name)
-            if QtCore.QObject.metaObject(widget).className() != className and className != "Line":
-                self._unknown.append(className)
+            if widget is None or QtCore.QObject.metaObject(widget).className() != className:
+                if className != "Line":  # Designer's name for a QFrame
+                    self._unknown.append(className)
+                widget = widget or QtWidgets.QWidget(parent)
         self._kept.append(widget)
         return widget
 
