@@ -35,6 +35,9 @@ HIDDEN = {
 UNTOUCHED = {QtCore.QMetaObject, QtCore.QMetaMethod, QtCore.QMetaProperty, QtCore.QMetaEnum, QtCore.QMetaType}
 """What the layer itself asks about classes."""
 
+metaObjects: dict[type, int] = {}
+"""Where what Qt knows of its classes lies: PySide takes ``staticMetaObject`` for gone when an object
+of the class goes."""
 loading: list[object] = []
 """Not empty while PySide loads a ``.ui`` file: it then sets the children as attributes, which Slicer does not."""
 
@@ -71,6 +74,8 @@ def install() -> None:
         ]:  # PySide makes a class when it is asked for
             if not isinstance(kind, type) or not issubclass(kind, shiboken6.Shiboken.Object):
                 continue
+            if hasattr(kind, "staticMetaObject"):
+                metaObjects[kind] = shiboken6.getCppPointer(kind.staticMetaObject)[0]
             if "__getattribute__" in kind.__dict__:
                 kind.__getattribute__ = _Getter(kind.__dict__["__getattribute__"])
             if "__setattr__" in kind.__dict__ and issubclass(kind, QtCore.QObject):

@@ -19,36 +19,37 @@ from PySide6.QtWidgets import (
 )
 
 
+class PathFilter(enum.IntFlag):
+    """The values of ``QDir::Filter``."""
+
+    Dirs = QDir.Filter.Dirs.value
+    Files = QDir.Filter.Files.value
+    Drives = QDir.Filter.Drives.value
+    NoSymLinks = QDir.Filter.NoSymLinks.value
+    AllEntries = QDir.Filter.AllEntries.value
+    Readable = QDir.Filter.Readable.value
+    Writable = QDir.Filter.Writable.value
+    Executable = QDir.Filter.Executable.value
+    NoDot = QDir.Filter.NoDot.value
+    NoDotDot = QDir.Filter.NoDotDot.value
+    NoDotAndDotDot = QDir.Filter.NoDotAndDotDot.value
+    Hidden = QDir.Filter.Hidden.value
+
+
 class ctkPathLineEdit(QWidget):
     """A path with its history and a button that browses."""
 
     CPP = True
 
-    class Filter(enum.IntFlag):
-        """The values of ``QDir::Filter``."""
-
-        Dirs = QDir.Filter.Dirs.value
-        Files = QDir.Filter.Files.value
-        Drives = QDir.Filter.Drives.value
-        NoSymLinks = QDir.Filter.NoSymLinks.value
-        AllEntries = QDir.Filter.AllEntries.value
-        Readable = QDir.Filter.Readable.value
-        Writable = QDir.Filter.Writable.value
-        Executable = QDir.Filter.Executable.value
-        NoDot = QDir.Filter.NoDot.value
-        NoDotDot = QDir.Filter.NoDotDot.value
-        NoDotAndDotDot = QDir.Filter.NoDotAndDotDot.value
-        Hidden = QDir.Filter.Hidden.value
-
-    Dirs, Files, Readable, Writable = Filter.Dirs, Filter.Files, Filter.Readable, Filter.Writable
-    Executable, NoDotAndDotDot, Hidden = Filter.Executable, Filter.NoDotAndDotDot, Filter.Hidden
+    Filter = PathFilter
+    locals().update(PathFilter.__members__)  # a value is a member of the class, too
     currentPathChanged = Signal(str)
     currentTextChanged = Signal(str)
     validInputChanged = Signal(bool)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._filters = int(self.Filter.AllEntries | self.Filter.NoDotAndDotDot | self.Filter.Readable)
+        self._filters = int(PathFilter.AllEntries | PathFilter.NoDotAndDotDot | PathFilter.Readable)
         self._nameFilters: list[str] = []
         self._path, self._label, self._settingKey = "", "", ""
         layout = QHBoxLayout(self)
@@ -102,7 +103,7 @@ class ctkPathLineEdit(QWidget):
 
     def browse(self) -> None:
         """What the button does: asks for a file, or for a folder where only folders fit."""
-        if self._filters & self.Filter.Files:
+        if self._filters & PathFilter.Files:
             path = QFileDialog.getOpenFileName(
                 self, "Select a file", self._path, ";;".join(self._nameFilters)
             )

@@ -5,17 +5,39 @@ from __future__ import annotations
 import enum
 from functools import cache
 
+import shiboken6
 from PySide6 import QtCore, QtGui, QtWidgets
-from pythonqt import decorators, signals
+from pythonqt import decorators, instances, signals
 
 PYTHONQTS = {*decorators.QOBJECT, *decorators.ALL, "name", "help"}
 
 
 def isProperty(kind: type, name: str) -> bool:
     """Whether it is a Qt property."""
-    return name == "name" or (
-        hasattr(kind, "staticMetaObject") and kind.staticMetaObject.indexOfProperty(name) >= 0
+    return name == "name" or name in _properties(kind)
+
+
+@cache
+def _properties(kind: type) -> frozenset[str]:
+    meta = _metaObject(kind)
+    return (
+        frozenset(meta.property(index).name() for index in range(meta.propertyCount()))
+        if meta
+        else frozenset()
     )
+
+
+def _metaObject(kind: type) -> QtCore.QMetaObject | None:
+    """What Qt knows of a class; ``None`` where it knows nothing."""
+    if kind in instances.metaObjects:
+        return shiboken6.wrapInstance(instances.metaObjects[kind], QtCore.QMetaObject)
+    if not issubclass(kind, QtCore.QObject):
+        return None
+    _examples.append(kind())
+    return QtCore.QObject.metaObject(_examples[-1])
+
+
+_examples: list[QtCore.QObject] = []
 
 
 def isFunction(kind: type, name: str) -> bool:
@@ -52,5 +74,6 @@ def allSignals() -> frozenset[str]:
     for module in (QtCore, QtGui, QtWidgets):
         kinds += [getattr(module, name) for name in dir(module) if name.startswith("Q")]
     kinds = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, QtCore.QObject)]
+    kinds = [kind for kind in kinds if not issubclass(kind, QtCore.QCoreApplication)]
     singles = (slicer.app, slicer.app.layoutManager(), slicer.app.moduleManager(), slicer.app.coreIOManager())
     return frozenset().union(*map(signalsOf, kinds), *map(signals.signatures, singles))

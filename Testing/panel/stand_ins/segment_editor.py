@@ -33,7 +33,7 @@ class qSlicerSegmentEditorAbstractEffect(QObject):
 
     CPP = True
 
-    def __init__(self, name: str, parent: QObject) -> None:
+    def __init__(self, name: str = "", parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._values: dict[str, Any] = {"name": name}
 
