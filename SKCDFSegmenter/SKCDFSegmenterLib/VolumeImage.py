@@ -15,6 +15,7 @@ import vtk
 from skcdf.errors import SkcdfError
 from skcdf.geometry import Geometry
 from skcdf.image import Image
+from skcdf.nrrd import write_nrrd
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -83,16 +84,24 @@ def imageOfVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Image:
 def writeVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, path: Path) -> None:
     """Writes the volume for the child process; the node's own file and its "modified" state stay as they are.
 
+    Slicer's own writer writes everything twice, to learn which files there will be, and keeps the application waiting.
+
+    Args:
+        volumeNode: the volume.
+        path: a ``.nrrd`` file, written without compression.
+
     Raises:
         SkcdfError: as `imageOfVolume`, or the file cannot be written.
     """
-    geometryOfVolume(volumeNode)
+    geometry = geometryOfVolume(volumeNode)
     _requireScalar(volumeNode)
-    storageNode = slicer.vtkMRMLVolumeArchetypeStorageNode()
-    storageNode.SetFileName(str(path))
-    storageNode.SetUseCompression(0)
-    if not storageNode.WriteData(volumeNode):
-        raise SkcdfError(f"{path}: the scan cannot be written.", "Check the free disk space.")
+    try:
+        write_nrrd(path, slicer.util.arrayFromVolume(volumeNode), geometry, note="", level=0)
+    except OSError as error:
+        raise SkcdfError(
+            f"{path}: the scan cannot be written ({error.strerror or error}).",
+            "Check the free disk space and that the folder is writable.",
+        ) from error
 
 
 def _requireScalar(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:

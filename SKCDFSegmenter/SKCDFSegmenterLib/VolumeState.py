@@ -59,6 +59,7 @@ class VolumeState:
         # Something has touched the voxels; minutes of work are not dropped for a touch that changed nothing.
         array = slicer.util.arrayFromVolume(self.volumeNode)
         try:
-            return not np.array_equal(array, read_image(self._copy).array)
+            copy = read_image(self._copy).array  # 64 bit numbers are narrowed
+            return not np.array_equal(array.astype(copy.dtype), copy)
         except SkcdfError:
             return True

@@ -201,6 +201,18 @@ class TestFailure:
             a.segmenter.segment(volume)
         assert not a.segmenter.running
 
+    def test_a_full_disk_is_told_and_leaves_nothing(self, bench, volume, monkeypatch):
+        def full(path, *_values, **_options):
+            path.write_bytes(b"NRRD0004")
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("SKCDFSegmenterLib.VolumeImage.write_nrrd", full)
+        a = bench()
+        with pytest.raises(SkcdfError, match="No space left") as raised:
+            a.segmenter.segment(volume)
+        assert "disk space" in raised.value.hint
+        assert a.files == [] and not a.segmenter.running
+
     def test_a_second_start_is_refused_while_one_runs(self, bench, volume):
         a = bench()
         a.start(volume)
@@ -319,6 +331,14 @@ class TestMeanwhile:
         slicer.util.arrayFromVolumeModified(volume)
         volume.SetName("CT of today")
         assert a.end().segmentationNode.GetName() == "CT of today segmentation (phantom13)"
+
+    def test_so_does_one_of_64_bit_numbers(self, slicer, bench, volume):
+        array = slicer.util.arrayFromVolume(volume) + 0.123456789
+        slicer.util.updateVolumeFromArray(volume, array)
+        a = bench()
+        a.start(volume)
+        slicer.util.arrayFromVolumeModified(volume)
+        assert a.end().segmentationNode is not None
 
     def test_under_another_transform_the_result_follows(self, slicer, bench, volume):
         a = bench()

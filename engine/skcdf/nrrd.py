@@ -128,7 +128,7 @@ def read_header(path: Path) -> NrrdFile:
 
 
 def write_nrrd(path: Path, array: np.ndarray, geometry: Geometry, note: str, level: int) -> None:
-    """Writes a gzip-compressed ``.nrrd`` file; see ``write_nifti`` for the arguments."""
+    """Writes a ``.nrrd`` file, at level 0 without compression; see ``write_nifti`` for the arguments."""
     name = {code: names[-1] for code, names in _TYPES.items()}[array.dtype.str[1:]]
     columns = geometry.affine[:3, :3].T
     lines = [
@@ -140,12 +140,15 @@ def write_nrrd(path: Path, array: np.ndarray, geometry: Geometry, note: str, lev
         "space directions: " + " ".join(_vector(column) for column in columns),
         "kinds: domain domain domain",
         "endian: little",
-        "encoding: gzip",
+        f"encoding: {'gzip' if level else 'raw'}",
         "space origin: " + _vector(geometry.affine[:3, 3]),
         *([f"note:={note}"] if note else []),
     ]
     with open(path, "wb") as stream:
         stream.write(("\n".join(lines) + "\n\n").encode("ascii", "replace"))
+        if not level:
+            stream.write(little_endian_bytes(array))
+            return
         with gzip.GzipFile("", "wb", level, stream, mtime=0) as packed:
             packed.write(little_endian_bytes(array))
 
