@@ -338,7 +338,13 @@ def end_process_tree(pid: int) -> None:
     """
     if sys.platform == "win32":
         command = ["taskkill", "/F", "/T", "/PID", str(pid)]
-        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        subprocess.run(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # no console pops up over a window
+        )
         return
     family = [pid, *_descendants(pid)]
     for each in family:

@@ -1,0 +1,52 @@
+"""The line that says what computes."""
+
+from __future__ import annotations
+
+import pytest
+
+from skcdf.device import choose_device
+from skcdf.errors import SkcdfError
+from SKCDFSegmenterLib.DeviceLine import deviceDetail, deviceLine
+from SKCDFSegmenterLib.Readiness import PackageState, Readiness
+
+
+@pytest.mark.parametrize(
+    ("device", "line"),
+    [
+        ("NVIDIA GeForce RTX 4070 (bfloat16)", "NVIDIA GeForce RTX 4070: ready"),
+        ("Apple GPU (float32)", "Apple GPU: ready"),
+        (
+            "CPU, 7 threads, because no NVIDIA GPU is ready and there is no Apple GPU (float32)",
+            "CPU, because no NVIDIA GPU is ready and there is no Apple GPU",
+        ),
+        ("CPU, 7 threads (bfloat16)", "CPU: ready"),
+    ],
+)
+def test_it_says_what_computes_and_why(device, line):
+    assert deviceLine({"device": device}, None) == line
+    assert deviceLine(None, Readiness(device=device)) == line
+    assert deviceDetail({"device": device}, None) == device
+
+
+def test_the_engines_own_words_are_understood():
+    assert deviceLine({"device": choose_device().description}, None).startswith("CPU, because ")
+    assert deviceLine({"device": choose_device("cpu").description}, None) == "CPU: ready"
+
+
+def test_the_running_worker_knows_better_than_an_earlier_look():
+    readiness = Readiness(device="NVIDIA A2000 (bfloat16)")
+    assert deviceLine({"device": "CPU, 2 threads, because cuda fails (float32)"}, readiness) == (
+        "CPU, because cuda fails"
+    )
+
+
+@pytest.mark.parametrize("state", ["missing", "half", "broken"])
+def test_without_pytorch_it_says_so(state):
+    readiness = Readiness(packages={"torch": PackageState(state)})
+    assert "PyTorch is not ready" in deviceLine(None, readiness)
+    assert "PyTorch is not ready" in deviceLine({"torch": None, "device": None}, None)
+
+
+def test_where_nothing_is_known_it_is_empty():
+    assert deviceLine(None, None) == ""
+    assert deviceLine(None, Readiness(error=SkcdfError("It failed."))) == ""
