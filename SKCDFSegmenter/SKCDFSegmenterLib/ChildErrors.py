@@ -9,6 +9,8 @@ from skcdf.errors import SkcdfError
 from .EventProcess import EventProcess
 from .Texts import _
 
+_LINES_SHOWN = 10
+
 
 def told(event: dict[str, Any]) -> SkcdfError:
     """What an ``error`` event says."""
@@ -56,4 +58,5 @@ def deaf() -> SkcdfError:
 
 
 def _after(words: str) -> str:
-    return _("; its last lines:\n{lines}").format(lines=words) if words else "."
+    lines = "\n".join(words.splitlines()[-_LINES_SHOWN:])
+    return _("; its last lines:\n{lines}").format(lines=lines) if lines else "."

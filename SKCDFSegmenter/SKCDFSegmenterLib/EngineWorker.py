@@ -67,7 +67,7 @@ class EngineWorker:
 
     Attributes:
         deviceChanged: emits nothing, after a worker has said which device it has, and after it has ended.
-        logged: emits the events that belong to no request, for a log file.
+        logged: emits ``log`` events, and all that belong to no request, for a log file.
     """
 
     def __init__(
@@ -126,12 +126,12 @@ class EngineWorker:
         if self._stale and not self._asked and self._process is not None:
             self._dismiss(self._process)
         self._count += 1
-        self._asked[self._count] = asked = _Asked(self._count, line, self._clock(), onEvent, onEnd)
+        self._asked[self._count] = asked = _Asked(self._count, line, onEvent, onEnd)
         if self._process is None:
             self._start()
         else:
-            self._process.sendLine(asked.line)
-        return asked.number
+            self._send(asked, self._process)
+        return self._count
 
     def warm(self) -> None:
         """Starts the worker where there is none, so that PyTorch is imported when it is needed."""
@@ -226,8 +226,12 @@ class EngineWorker:
         self._process = process
         process.start(command)
         for asked in self._asked.values():
-            asked.sentAt = self._startedAt
-            process.sendLine(asked.line)
+            self._send(asked, process)
+
+    def _send(self, asked: _Asked, process: EventProcess) -> None:
+        asked.sentAt, asked.accepted = self._clock(), False
+        asked.tries += 1
+        process.sendLine(asked.line)
 
     def _take(self, process: EventProcess, event: dict[str, Any]) -> None:
         if process is not self._process:  # the last words of one that was replaced
@@ -243,7 +247,9 @@ class EngineWorker:
             self._stale = self._stale or (name, event.get("reason")) == ("released", "idle")
             self.logged.emit(event)
         else:
-            self._inputArrives = True
+            self._inputArrives = asked.accepted = True
+            if name == "log":
+                self.logged.emit(event)
             self._hear(asked, event)
 
     def _hear(self, asked: _Asked, event: dict[str, Any]) -> None:
@@ -273,13 +279,16 @@ class EngineWorker:
     def _bury(self, process: EventProcess) -> None:
         """The worker has died: what it was doing has failed, and what waited is asked of another one."""
         error = ChildErrors.death(process, self._lastError)
-        self.logged.emit({"event": "log", "id": None, "level": "error", "message": str(error)})
+        words = f"{error}\n{process.lastWords}".rstrip()
+        self.logged.emit({"event": "log", "id": None, "level": "error", "message": words})
         self._process = None
-        lost = [asked for asked in self._asked.values() if asked.cancelled]
+        everything = list(self._asked.values())
+        lost = [asked for asked in everything if asked.cancelled]
         if process.hello is None:  # another one would not fare better
-            lost = list(self._asked.values())
+            lost = everything
         elif not lost:
-            lost = list(self._asked.values())[:1]
+            # One that it never accepted was not its death: it may have died before, and nobody had noticed.
+            lost = [asked for asked in everything[:1] if asked.accepted or asked.tries > 1]
         self._replace(lost, error)
 
     def _replace(self, lost: list[_Asked], error: SkcdfError, *, warm: bool = False) -> None:
@@ -356,9 +365,11 @@ class _Asked:
 
     number: int
     line: bytes
-    sentAt: float
     onEvent: Callable[[dict[str, Any]], None] | None
     onEnd: Callable[[Answer], None] | None
+    sentAt: float = 0.0
+    tries: int = 0
+    accepted: bool = False
     cancelledAt: float | None = None
     force: bool = False
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -34,6 +36,14 @@ class TestDeath:
         first, second = a.ask("die"), a.ask("answer", text="second")
         a.pump(lambda: len(a.answers) == 2)
         assert a.answers[first].error and a.answers[second].result["said"] == "second"
+        assert len(a.children) == 2
+
+    def test_one_that_died_while_nobody_asked_costs_no_request(self, bench):
+        a = bench()
+        a.worker.wait(a.ask("answer"))
+        os.kill(a.worker.hello["pid"], signal.SIGKILL)
+        assert waitUntil(lambda: not isAlive(a.children[0].processId))
+        assert a.worker.wait(a.ask("answer", text="next")).required["said"] == "next"
         assert len(a.children) == 2
 
     def test_every_request_that_kills_ends_itself_only(self, bench):
@@ -95,6 +105,38 @@ class TestDeath:
         worker = EngineWorker(command, PlainChildProcess)
         number = worker.request("answer", {})
         assert "no PythonSlicer" in worker.wait(number).error.message
+
+
+class TestStorm:
+    @pytest.mark.parametrize("seed", range(3))
+    def test_whatever_happens_every_request_ends_once_and_no_process_stays(self, bench, seed):
+        chance, a, pids, numbers = random.Random(seed), bench(command=launched(scripted("worker"))), set(), []
+        for _ in range(60):
+            move = chance.choice(["ask"] * 5 + ["cancel"] * 3 + ["kill", "wait", "wait", "change", "later"])
+            if move == "ask":
+                names = ["answer"] * 4 + ["obey", "refuse", "babble", "late", "die", "ignore"]
+                numbers.append(a.ask(chance.choice(names)))
+            elif move == "cancel" and numbers:
+                a.worker.cancel(chance.choice(numbers), force=chance.random() < 0.8)
+            elif move == "kill" and a.worker.hello and chance.random() < 0.5:
+                with contextlib.suppress(ProcessLookupError):  # it has just died by itself
+                    os.kill(a.worker.hello["pid"], signal.SIGKILL)
+            elif move == "change":
+                a.worker.restartWhenIdle()
+            elif move == "later":
+                a.clock.added += chance.choice([0.5, 3])
+            for child in a.children[-3:]:
+                child.wait(0)
+            a.worker.tick()
+            pids |= {child.processId for child in a.children} | {(a.worker.hello or {}).get("pid", 0)}
+            time.sleep(chance.choice([0, 0, 0.05]))
+        for number in numbers:
+            a.worker.cancel(number)
+        a.clock.added += 3
+        a.pump(lambda: len(a.answers) == len(numbers), 30)
+        assert set(a.answers) == set(numbers) and not a.worker.busy
+        a.worker.shutdown()
+        assert waitUntil(lambda: not any(map(isAlive, pids - {0})))
 
 
 class TestPatience:
