@@ -17,6 +17,7 @@ from child_process import PlainChildProcess, isAlive, launched, scripted, waitUn
 from worker_bench import Clock
 
 from skcdf.errors import SkcdfError
+from SKCDFSegmenterLib.EngineCommand import engineCommand
 from SKCDFSegmenterLib.Installation import Installation
 
 REQUIREMENTS = "safetensors>=0.4\nnibabel>=5.2\n"
@@ -37,13 +38,13 @@ class Bench:
         self.installation.check(self.found.append)
         return self
 
-    def end(self):
+    def end(self, seconds=10):
         def step():
             self.children[-1].wait(0)
             self.installation.tick()
             return self.found
 
-        assert waitUntil(step)
+        assert waitUntil(step, seconds)
         return self.found[0]
 
 
@@ -154,6 +155,42 @@ class TestLooking:
         assert waitUntil(lambda: not isAlive(pid))
         a.installation.tick()
         assert a.found == [] and not a.installation.checking
+
+
+class TestRealDoctor:
+    """Of this Python, as the module calls it."""
+
+    @pytest.fixture
+    def command(self):
+        return launched(engineCommand(sys.executable))
+
+    def test_it_finds_this_python_ready(self, bench, command):
+        a = bench(command=command).look()
+        readiness = a.end(60)
+        assert readiness.ready, readiness
+        assert readiness.device.startswith("CPU") and readiness.packages["torch"].version
+        assert readiness.sitePackages and readiness.freeBytes > 0 and readiness.python == sys.executable
+
+    @pytest.mark.parametrize(
+        ("program", "words"),
+        [
+            ("import os; os.abort()", "Aborted"),
+            ("raise ImportError('libtorch_cpu.so: cannot open')", "libtorch_cpu.so"),
+            ("raise SystemExit(3)", "SystemExit"),
+        ],
+        ids=["crash", "library", "exit"],
+    )
+    def test_a_torch_that_cannot_be_imported_is_broken_whatever_it_does(
+        self, bench, command, tmp_path, monkeypatch, program, words
+    ):
+        (tmp_path / "torch").mkdir()
+        (tmp_path / "torch" / "__init__.py").write_text(f"{program}\nversion = '2.3'\n")
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        monkeypatch.setenv("PYTHONFAULTHANDLER", "1")
+        readiness = bench(command=command).look().end(60)
+        assert readiness.torchState == "broken" and not readiness.ready
+        assert words in readiness.packages["torch"].detail
+        assert readiness.stateOf("safetensors") == readiness.stateOf("nibabel") == "ready"
 
 
 class PyTorchUtils(types.ModuleType):

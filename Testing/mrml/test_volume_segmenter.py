@@ -13,12 +13,14 @@ pytest.importorskip("slicer", reason="slicer-core is not installed (pip install 
 import numpy as np
 import scans
 import segmenter_bench
-from child_process import engine, launched, scripted
+from child_process import PYTHON, engine, launched, scripted
 from segmenter_bench import OBLIQUE, ORGAN, TABLE, numberOfSegmentations, segmenterBenches
 
 from skcdf.errors import SkcdfError
 from skcdf.labels import LabelSet
 from skcdf.phantom import make_phantom
+from SKCDFSegmenterLib.DeviceLine import deviceLine
+from SKCDFSegmenterLib.EngineCommand import engineCommand
 from SKCDFSegmenterLib.SegmentRecord import provenance, segmentState
 from SKCDFSegmenterLib.UnsurePlaces import places
 from SKCDFSegmenterLib.VolumeSegmenter import SegmentationSettings
@@ -141,6 +143,20 @@ class TestRealEngine:
         assert (found.min(0) >= low).all() and (found.max(0) <= high).all()
         assert {row["organ"] for row in outcome.organs} <= {"liver", "spleen"}
         assert {label.name for label in (*outcome.found, *outcome.notFound)} == {"liver", "spleen"}
+
+    def test_without_pytorch_it_says_so_and_the_worker_lives(
+        self, slicer, bench, volume, tmp_path, monkeypatch
+    ):
+        (tmp_path / "torch").mkdir()
+        (tmp_path / "torch" / "__init__.py").write_text("raise ModuleNotFoundError('No module named torch')")
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        a = bench(command=launched([*engineCommand(PYTHON), "worker"]))
+        with pytest.raises(SkcdfError, match=r"(?i)torch") as raised:
+            a.segmenter.segment(volume)
+        assert "PyTorch" in raised.value.hint
+        assert a.worker.hello["torch"] is None and a.worker.running
+        assert deviceLine(a.worker.hello, None) == "Nothing can be computed yet: PyTorch is not ready."
+        assert a.files == [] and numberOfSegmentations(slicer) == 0
 
     def test_a_check_tells_warnings_and_what_a_run_would_take(self, bench, phantom):
         a, checks = bench(command=engine("worker")), []
