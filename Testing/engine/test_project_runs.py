@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from skcdf.files import write_json
+from skcdf.fine_tune_run import RunRecord
 from skcdf.lock import held
 from skcdf.project_runs import RunState, new_run_folder, unfinished_run
 from skcdf.trainer.checkpoint import TrainingState, save_checkpoint
@@ -30,9 +33,9 @@ def checkpoint(run: Path, iteration: int = 40, total: int = 150) -> Path:
     return run
 
 
-def record(run: Path, **fields: object) -> None:
-    content = {"schema": 1, "start": "", "parent": "", "name": "m", "store": "s", "version": None}
-    write_json(run / "fine_tuning.json", {**content, "finished": False, **fields})
+def record(run: Path, **fields: Any) -> None:
+    """What a fine-tuning remembers, as it writes it."""
+    replace(RunRecord("", "", "m", store="s"), **fields).save(run)
 
 
 def test_a_new_run_is_called_by_the_day_and_counts_on(runs: Path) -> None:
