@@ -84,7 +84,7 @@ def imageOfVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Image:
 def writeVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, path: Path) -> None:
     """Writes the volume for the child process; the node's own file and its "modified" state stay as they are.
 
-    Slicer's own writer writes everything twice, to learn which files there will be, and keeps the application waiting.
+    Slicer's own writer takes as long; but when a disk is full it prints ITK's exceptions, and leaves a folder there.
 
     Args:
         volumeNode: the volume.
