@@ -76,6 +76,17 @@ def reloaded(slicer: Any, path: Any, node: Any, crop: bool = False) -> Any:
     return slicer.modules.segmentations.logic().LoadSegmentationFromFile(str(path))
 
 
+def strays(slicer: Any, segmentation: Any) -> set[int]:
+    """Values in label maps that no segment there has: voxels left behind, which a later segment could inherit."""
+    segments, found = segmentation.GetSegmentation(), set()
+    for layer in range(segments.GetNumberOfLayers()):
+        sharing = segments.GetSegmentIDsForLayer(layer)
+        array = slicer.util.arrayFromSegmentInternalBinaryLabelmap(segmentation, sharing[0])
+        claimed = {0, *(segments.GetSegment(each).GetLabelValue() for each in sharing)}
+        found |= set(np.unique(array).tolist()) - claimed
+    return found
+
+
 def names(labels: Iterable[Any]) -> list[str]:
     """Of labels."""
     return [label.name for label in labels]

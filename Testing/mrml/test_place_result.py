@@ -111,6 +111,8 @@ class TestProposed:
     ):
         editor.paint(SPLEEN, placed.mask((0, 1), (0, 1), (0, 1)))
         again(volume, segmentation)
+        assert segmentation.GetSegmentation().GetNumberOfLayers() == 2
+        assert placed.strays(slicer, segmentation) == set()
         # The engine refuses a file with voxels that no segment claims.
         placed.reloaded(slicer, tmp_path / "a.seg.nrrd", segmentation)
         read = read_segmentation(tmp_path / "a.seg.nrrd")
