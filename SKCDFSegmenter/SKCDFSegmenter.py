@@ -179,7 +179,6 @@ class SKCDFSegmenterLogic(ScriptedLoadableModuleLogic):
         """The open project and the child processes."""
         if self._workspace is None:
             from SKCDFSegmenterLib.Panels.QtChildProcess import QtChildProcess
-
             from SKCDFSegmenterLib.Workspace import Workspace
 
             self._workspace = Workspace(QtChildProcess, slicer.app.slicerHome, slicer.app.temporaryPath)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from skcdf.project import Project
-
 from skcdf.errors import SkcdfError
 from skcdf.models import ModelBundle, describe, list_models
+from skcdf.project import Project
 from skcdf.resources import resource
 
 from .Texts import _

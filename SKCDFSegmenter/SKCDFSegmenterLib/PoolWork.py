@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import slicer
-from skcdf.project import Project
 
 from skcdf.errors import SkcdfError
+from skcdf.project import Project
 
 from .CaseContribution import exportCase
 from .EngineWorker import Answer, EngineWorker

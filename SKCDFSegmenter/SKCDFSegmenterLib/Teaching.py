@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skcdf.project import Project
-
 from skcdf.comparison import Comparison
 from skcdf.errors import SkcdfError
+from skcdf.project import Project
 
 from .EngineWorker import EngineWorker
 from .Signal import Signal

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import slicer
-from skcdf.project import Project
 
 from skcdf.errors import SkcdfError
 from skcdf.inside_slicer import python_slicer_path
 from skcdf.labels import LabelSet
+from skcdf.project import Project
 
 from .ChildProcess import ChildProcess
 from .EngineWorker import EngineWorker
