@@ -11,7 +11,7 @@ from skcdf.cases import Modality
 from skcdf.errors import SkcdfError
 from skcdf.labels import BUILT_IN, LabelSet
 from skcdf.organ_list import organs_from_text
-from skcdf.project import PROJECT_FILE, Project, cloud_service
+from skcdf.project import PROJECT_FILE, cloud_service
 
 from .Texts import _
 
@@ -127,11 +127,6 @@ def phantomFolder(documents: Path | str, home: Path | str) -> Path:
     """Where the phantom's project is proposed: in the user's documents, unless these are copied elsewhere."""
     place = Path(documents) if str(documents) and cloud_service(documents) is None else Path(home)
     return place / "SKCDF phantom"
-
-
-def isPhantomProject(project: Project) -> bool:
-    """Whether a project is made for phantoms."""
-    return project.pool().description.synthetic
 
 
 def _isFree(folder: Path) -> bool:

@@ -61,3 +61,8 @@ def sizeInWords(size: float) -> str:
             value = size / factor
             return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
     return _("{n} bytes").format(n=int(size))
+
+
+def breakable(text: str) -> str:
+    """A text with paths that a narrow label can wrap: a zero-width space follows every separator."""
+    return text.replace("/", "/\u200b").replace("\\", "\\\u200b")

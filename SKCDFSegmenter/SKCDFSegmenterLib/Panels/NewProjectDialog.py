@@ -12,6 +12,7 @@ from skcdf.errors import SkcdfError
 from skcdf.labels import LabelSet
 
 from ..NewProject import NewProject, newProject, organLines, ownLabelSet, shippedLabelSets
+from ..ProjectWords import breakable
 from ..Texts import _
 from .Dialogs import Dialogs
 from .Window import Window
@@ -71,11 +72,11 @@ class NewProjectDialog(Window):
         except SkcdfError as error:
             self._tell(f"{error.message} {error.hint}", possible=False)
             return
-        will = _("Will be made: {folder}").format(folder=_breakable(plan.folder))
+        will = _("Will be made: {folder}").format(folder=plan.folder)
         self._tell("\n".join(filter(None, (will, plan.warning))), possible=True)
 
     def _tell(self, text: str, *, possible: bool) -> None:
-        self.ui.stateLabel.text = text
+        self.ui.stateLabel.text = breakable(text)
         self.ui.createButton.enabled = possible
 
     def _choosePlace(self) -> None:
@@ -93,7 +94,3 @@ class NewProjectDialog(Window):
             return
         self.close()
 
-
-def _breakable(path: Path) -> str:
-    """A path that a label can wrap: a zero-width space follows every separator."""
-    return str(path).replace("/", "/\u200b").replace("\\", "\\\u200b")

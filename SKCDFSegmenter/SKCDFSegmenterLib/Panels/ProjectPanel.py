@@ -9,10 +9,9 @@ import qt
 import slicer
 
 from skcdf.errors import SkcdfError
-from skcdf.project import Project
 
-from ..NewProject import NewProject, isPhantomProject
-from ..ProjectWords import projectCounts, projectTitle, projectWarning
+from ..NewProject import NewProject
+from ..ProjectWords import breakable, projectCounts, projectTitle, projectWarning
 from ..Texts import _
 from ..Workspace import Workspace
 from .Dialogs import Dialogs
@@ -133,7 +132,7 @@ class ProjectPanel(Section):
         self.ui.countsLabel.text = "" if project is None else projectCounts(project)
 
     def _tell(self, text: str) -> None:
-        self.ui.warningLabel.text = text
+        self.ui.warningLabel.text = breakable(text)
         self.ui.warningLabel.visible = bool(text)
 
     def _mayChange(self) -> bool:

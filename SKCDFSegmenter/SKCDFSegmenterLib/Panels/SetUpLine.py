@@ -1,0 +1,111 @@
+"""The lines of the head that say what is missing on this computer, and where it computes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+
+from ..Installation import InstallPlan
+from ..ProjectWords import breakable
+from ..Readiness import Readiness
+from ..SetUpWords import findings, installText, isHopeless, missingInWords
+from ..Texts import _
+from ..Workspace import Workspace
+from .Dialogs import Dialogs
+from .Installer import Installer
+
+_LOOK_AFTER_MS = 50
+"""After the module was opened: the panel is there first."""
+
+
+class SetUpLine:
+    """Hidden while all is there.
+
+    Args:
+        ui: the widgets of the head.
+        workspace: looks.
+        dialogs: questions to the user.
+    """
+
+    def __init__(self, ui: Any, workspace: Workspace, dialogs: Dialogs) -> None:
+        self.ui, self._workspace, self._dialogs = ui, workspace, dialogs
+        self.installer = Installer(workspace, dialogs)
+        self._looked = False
+        ui.setUpButton.connect("clicked()", self._install)
+        ui.repairButton.connect("clicked()", self._install)
+        ui.wheelsButton.connect("clicked()", self._installFromFolder)
+        ui.checkAgainButton.connect("clicked()", workspace.checkReadiness)
+        ui.saveButton.connect("clicked()", self.installer.save)
+        ui.restartButton.connect("clicked()", self.installer.restart)
+        self.installer.changed.connect(self._show)
+        workspace.readinessChanged.connect(self._show)
+        workspace.worker.deviceChanged.connect(self._showDevice)
+        self._show()
+
+    def enter(self) -> None:
+        """Looks when the module is opened for the first time, without holding it up."""
+        if not self._looked:
+            self._looked = True
+            qt.QTimer.singleShot(_LOOK_AFTER_MS, self._workspace.checkReadiness)
+
+    def cleanup(self) -> None:
+        """Lets go of the workspace."""
+        self._workspace.readinessChanged.disconnect(self._show)
+        self._workspace.worker.deviceChanged.disconnect(self._showDevice)
+
+    def _plan(self, readiness: Readiness) -> InstallPlan:
+        return self._workspace.installation.installPlan(readiness)
+
+    def _install(self) -> None:
+        if self._workspace.readiness is not None:
+            self.installer.start(self._plan(self._workspace.readiness))
+
+    def _installFromFolder(self) -> None:
+        folder = self._dialogs.chooseFolder(_("Folder with the Python packages (.whl files)"))
+        if folder:
+            self.installer.startFromFolder(folder)
+
+    def _show(self) -> None:
+        readiness, installer = self._workspace.readiness, self.installer
+        plan = None if readiness is None else self._plan(readiness)
+        missing = "" if readiness is None or plan is None else missingInWords(readiness, plan)
+        self.ui.setUpBox.visible = bool(missing or installer.running or installer.failure)
+        self.ui.setUpLabel.text = breakable(installer.step or installer.failure or missing)
+        self.ui.restartBox.visible = installer.restartNeeded
+        if readiness is not None and plan is not None:
+            self._showPlan(readiness, plan)
+        busy = installer.running or self._workspace.checkingReadiness
+        self.ui.setUpProgress.visible = busy
+        for button in (self.ui.setUpButton, self.ui.repairButton, self.ui.wheelsButton):
+            button.enabled = button.enabled and not busy
+        self.ui.checkAgainButton.enabled = not busy
+        self._showDevice()
+
+    def _showPlan(self, readiness: Readiness, plan: InstallPlan) -> None:
+        lines = [] if self.installer.running else findings(readiness, plan)
+        self.ui.findingsLabel.text = breakable("\n".join(f"• {line}" for line in lines))
+        self.ui.findingsLabel.visible = bool(lines)
+        isPossible = not isHopeless(readiness, plan)
+        canInstall = readiness.error is None and not plan.nothing and not plan.byHand
+        for button, isMeant in ((self.ui.setUpButton, not plan.repair), (self.ui.repairButton, plan.repair)):
+            button.visible = canInstall and isMeant and not self.installer.restartNeeded
+            button.text = installText(plan)
+            button.enabled = isPossible
+        self.ui.wheelsButton.visible = canInstall
+        self.ui.wheelsButton.enabled = isPossible
+        self.ui.handBox.visible = bool(plan.byHand)
+        self.ui.handEdit.text = plan.byHand
+
+    def _showDevice(self) -> None:
+        hello, readiness = self._workspace.worker.hello, self._workspace.readiness
+        if self._workspace.checkingReadiness:
+            text = _("Looking at what this computer can compute with …")
+        elif hello is not None and hello.get("device"):
+            text = _("Computes on: {device}").format(device=hello["device"])
+        elif readiness is not None and readiness.ready and readiness.device:
+            text = _("Computes on: {device}").format(device=readiness.device)
+        else:
+            text = ""
+        self.ui.deviceLabel.text = text
+        self.ui.deviceLabel.visible = bool(text)
