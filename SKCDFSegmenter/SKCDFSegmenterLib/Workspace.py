@@ -15,10 +15,12 @@ from skcdf.labels import LabelSet
 from skcdf.project import Project
 
 from .ChildProcess import ChildProcess
+from .EngineCommand import choosePython, engineCommand
 from .EngineWorker import EngineWorker
 from .Installation import Installation
 from .ModelCatalogue import ModelChoice, findChoice, modelChoices
 from .PoolWork import PoolWork
+from .Readiness import Readiness
 from .SegmentationQueue import SegmentationQueue
 from .Signal import Signal
 from .Teaching import Candidate, Teaching, TrainingSettings
@@ -61,7 +63,12 @@ class Workspace:
         self.projectChanged, self.poolChanged, self.modelsChanged = Signal(), Signal(), Signal()
         self.worker = EngineWorker(self._workerCommand, makeChild)
         self.training = TrainingProcess(lambda: self.command([]), makeChild)
+        self._makeChild = makeChild
         self.installation = Installation(lambda: self.command([]), makeChild)
+        self._otherInstallation: Installation | None = None
+        self.readiness: Readiness | None = None
+        """What the last look at this computer has found; ``None`` before the first."""
+        self.readinessChanged = Signal()
         self.segmenter = VolumeSegmenter(self.worker, temporaryFolder)
         self.queue = SegmentationQueue(self.segmenter)
         self.pool = PoolWork(self.worker, lambda: self.project, temporaryFolder)
@@ -84,6 +91,32 @@ class Workspace:
         if options != self.options:
             self.options = replace(options)
             self.worker.restartWhenIdle()
+
+    @property
+    def checkingReadiness(self) -> bool:
+        """Whether a look at this computer has not ended."""
+        return self.installation.checking
+
+    def checkReadiness(self) -> None:
+        """Looks in a child process what is installed; `readinessChanged` tells its beginning and its end."""
+        self.installation.check(self._onReadiness)
+        self.readinessChanged.emit()
+
+    def checkPython(self, python: str, onEnd: Callable[[Readiness], Any]) -> None:
+        """Looks whether another Python has what is needed; a look at yet another one ends this one.
+
+        Args:
+            python: path of the program.
+            onEnd: gets what was found, once.
+
+        Raises:
+            SkcdfError: it is no program.
+        """
+        command = engineCommand(choosePython(python, self._slicerHome))
+        if self._otherInstallation is not None:
+            self._otherInstallation.shutdown()
+        self._otherInstallation = Installation(lambda: command, self._makeChild)
+        self._otherInstallation.check(onEnd)
 
     def openProject(self, folder: Path | str) -> None:
         """Opens a project folder.
@@ -156,6 +189,8 @@ class Workspace:
         self.worker.tick()
         self.training.tick()
         self.installation.tick()
+        if self._otherInstallation is not None:
+            self._otherInstallation.tick()
 
     def shutdown(self) -> None:
         """Ends all children; a training writes a checkpoint first."""
@@ -163,11 +198,17 @@ class Workspace:
         self.training.shutdown()
         self.worker.shutdown()
         self.installation.shutdown()
+        if self._otherInstallation is not None:
+            self._otherInstallation.shutdown()
 
     def _workerCommand(self) -> list[str]:
         options = self.options
         arguments = ["worker", "--device", options.device, "--idle-minutes", str(options.keepWarmMinutes)]
         return self.command(arguments)
+
+    def _onReadiness(self, readiness: Readiness) -> None:
+        self.readiness = readiness
+        self.readinessChanged.emit()
 
     def _setProject(self, project: Project | None) -> None:
         self.project = project
