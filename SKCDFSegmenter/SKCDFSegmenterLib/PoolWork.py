@@ -118,9 +118,18 @@ class PoolWork:
         *,
         dryRun: bool,
         mapping: dict[str, Any] | None = None,
+        revise: bool = False,
+        acceptSides: bool = False,
         onEvent: OnEvent = None,
     ) -> int:
         """Imports annotated cases: a folder of scans with label maps, ``.seg.nrrd``, nnU-Net or MSD data.
+
+        Args:
+            source: the folder.
+            dryRun: only say what would happen.
+            mapping: content of a mapping file (`skcdf.label_mapping.MappingFile`).
+            revise: organs of a scan that the pool has become its newest revision.
+            acceptSides: a right organ to the left of its partner is what was meant.
 
         Raises:
             SkcdfError: no project is open.
@@ -130,6 +139,8 @@ class PoolWork:
             "source": str(source),
             "dry_run": dryRun,
             "mapping": mapping or {},
+            "revise": revise,
+            "accept_sides": acceptSides,
         }
         return self._ask("pool_import", fields, onEnd, onEvent)
 

@@ -63,7 +63,7 @@ class Workspace:
         self.projectChanged, self.poolChanged, self.modelsChanged = Signal(), Signal(), Signal()
         self.worker = EngineWorker(self._workerCommand, makeChild)
         self.training = TrainingProcess(lambda: self.command([]), makeChild)
-        self._makeChild = makeChild
+        self.makeChild, self.temporaryFolder = makeChild, temporaryFolder
         self.installation = Installation(lambda: self.command([]), makeChild)
         self._otherInstallation: Installation | None = None
         self.readiness: Readiness | None = None
@@ -115,7 +115,7 @@ class Workspace:
         command = engineCommand(choosePython(python, self._slicerHome))
         if self._otherInstallation is not None:
             self._otherInstallation.shutdown()
-        self._otherInstallation = Installation(lambda: command, self._makeChild)
+        self._otherInstallation = Installation(lambda: command, self.makeChild)
         self._otherInstallation.check(onEnd)
 
     def openProject(self, folder: Path | str) -> None:

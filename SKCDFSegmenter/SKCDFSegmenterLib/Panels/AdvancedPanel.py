@@ -1,0 +1,188 @@
+"""The section *Advanced*: where it is computed, command lines, models as files, and the user's files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import qt
+
+from ..CommandLines import commandLine, notInCommand, scanFile, segmentArguments
+from ..ModelCatalogue import findChoice
+from ..PanelSettings import segmentationSettings, trainingSettings
+from ..ProjectWords import breakable
+from ..SetUpWords import missingInWords
+from ..Texts import _
+from ..Workspace import Workspace, WorkspaceOptions
+from .DeleteFiles import DeleteFiles
+from .Dialogs import Dialogs
+from .Installer import Installer
+from .ModelExchange import ModelExchange
+from .PythonChoice import PythonChoice
+from .Section import Section
+
+DEVICES = ("auto", "cuda", "mps", "cpu")
+
+
+class AdvancedPanel(Section):
+    """What few need, and nobody at first.
+
+    Args:
+        uiFolder: the folder of the ``.ui`` files.
+        workspace: does the work.
+        dialogs: questions to the user.
+    """
+
+    def __init__(self, uiFolder: Path | str, workspace: Workspace, dialogs: Dialogs) -> None:
+        super().__init__(uiFolder, "AdvancedPanel", workspace, dialogs)
+        self.installer = Installer(workspace, dialogs)
+        self._python = PythonChoice(self.ui, workspace, dialogs, self._applyOptions)
+        self._files = DeleteFiles(self.ui, workspace, dialogs, self._guarded)
+        self._models = ModelExchange(self.ui, workspace, dialogs, self._guarded)
+        self._repairing = False
+        titles = {
+            "auto": _("Automatic"),
+            "cuda": _("Graphics card (NVIDIA, CUDA)"),
+            "mps": _("Graphics of a Mac (MPS)"),
+            "cpu": _("Processor (CPU)"),
+        }
+        for device in DEVICES:
+            self.ui.deviceCombo.addItem(titles[device])
+        self.ui.deviceCombo.connect("currentIndexChanged(int)", self._onDevice)
+        self.ui.overlapCheckBox.connect("toggled(bool)", self._onOwnOverlap)
+        self.ui.copySegmentButton.connect("clicked()", self._copySegment)
+        self.ui.copyTrainButton.connect("clicked()", self._copyTrain)
+        self.ui.showFilesButton.connect("clicked()", self._showFiles)
+        self.ui.wheelsButton.connect("clicked()", self._installFromFolder)
+        self.ui.repairButton.connect("clicked()", self._repair)
+        self.installer.changed.connect(self._showInstallation)
+        workspace.readinessChanged.connect(self._onReadiness)
+        workspace.projectChanged.connect(self._onProjectChanged)
+        self._onOwnOverlap(False)
+        self._onProjectChanged()
+        self._tell(self.ui.commandLabel, "")
+        self._showInstallation()
+
+    def setParameterNode(self, parameterNode: Any) -> None:
+        """Binds the widgets to the scene's parameters, or to none."""
+        super().setParameterNode(parameterNode)
+        self._python.setParameterNode(parameterNode)
+        self._models.parameterNode = parameterNode
+
+    def parametersChanged(self) -> None:
+        """Tells the children of other options."""
+        if self.parameterNode is None:
+            return
+        self.ui.deviceCombo.currentIndex = DEVICES.index(self.parameterNode.device)
+        self._onOwnOverlap(self.parameterNode.ownOverlap)
+        self._python.parametersChanged()
+        self._applyOptions()
+
+    def cleanup(self) -> None:
+        """Lets go of the workspace."""
+        self.workspace.readinessChanged.disconnect(self._onReadiness)
+        self.workspace.projectChanged.disconnect(self._onProjectChanged)
+        self._models.cleanup()
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        with self.errorsShown():
+            action()
+
+    def _tell(self, label: Any, text: str) -> None:
+        label.text = breakable(text)
+        label.visible = bool(text)
+
+    def _applyOptions(self) -> None:
+        node = self.parameterNode
+        if node is not None:
+            options = WorkspaceOptions(self._python.path, node.device, node.keepWarmMinutes)
+            self.workspace.setOptions(options)
+
+    def _onDevice(self, index: int) -> None:
+        if self.parameterNode is not None:
+            self.parameterNode.device = DEVICES[index]
+
+    def _onOwnOverlap(self, own: bool) -> None:
+        self.ui.overlapSlider.enabled = bool(own)
+
+    def _onProjectChanged(self) -> None:
+        isOpen = self.workspace.project is not None
+        for button in (self.ui.copyTrainButton, self.ui.showFilesButton, self.ui.sizesButton):
+            button.enabled = isOpen
+        self._files.close()
+        self._tell(self.ui.filesLabel, "" if isOpen else _("No project folder is open."))
+
+    def _copySegment(self) -> None:
+        self._guarded(self._copySegmentLine)
+
+    def _copySegmentLine(self) -> None:
+        node = self.parameterNode
+        choice = findChoice(self.workspace.models(), "" if node is None else node.modelReference)
+        if node is None or choice is None:
+            self._tell(self.ui.commandLabel, _("There is no model to segment with."))
+            return
+        settings = segmentationSettings(node, choice)
+        self._copy(segmentArguments(node.inputVolume, settings))
+        notes = []
+        if not scanFile(node.inputVolume):
+            notes.append(_("The scan is in no file: put its file in the place of SCAN.nii.gz."))
+        missing = notInCommand(settings, hasRegion=node.region is not None)
+        if missing:
+            notes.append(_("The command does without {what}.").format(what=", ".join(missing)))
+        self._tell(self.ui.commandLabel, " ".join([_("Copied."), *notes]))
+
+    def _copyTrain(self) -> None:
+        self._guarded(self._copyTrainLine)
+
+    def _copyTrainLine(self) -> None:
+        if self.parameterNode is None:
+            return
+        project = self.workspace.pool.requireProject()
+        settings = trainingSettings(self.parameterNode)
+        self._copy(self.workspace.teaching.arguments(settings, project.new_run()))
+        self._tell(self.ui.commandLabel, _("Copied."))
+
+    def _copy(self, arguments: list[str]) -> None:
+        qt.QApplication.clipboard().setText(commandLine(self.workspace.command(arguments)))
+
+    def _showFiles(self) -> None:
+        self._guarded(self._openFolder)
+
+    def _openFolder(self) -> None:
+        root = str(self.workspace.pool.requireProject().root)
+        if not qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(root)):
+            self._tell(self.ui.filesLabel, _("They are in {folder}").format(folder=root))
+
+    def _installFromFolder(self) -> None:
+        folder = self.dialogs.chooseFolder(_("Folder with the Python packages (.whl files)"))
+        if folder:
+            self.installer.startFromFolder(folder)
+
+    def _repair(self) -> None:
+        self._repairing = True
+        self.workspace.checkReadiness()
+
+    def _onReadiness(self) -> None:
+        readiness = self.workspace.readiness
+        if self._repairing and readiness is not None and not self.workspace.checkingReadiness:
+            self._repairing = False
+            plan = self.workspace.installation.installPlan(readiness)
+            if readiness.error is None and not plan.nothing and not plan.byHand:
+                self.installer.start(plan)
+        self._showInstallation()
+
+    def _showInstallation(self) -> None:
+        readiness, installer = self.workspace.readiness, self.installer
+        busy = installer.running or self.workspace.checkingReadiness
+        self.ui.wheelsButton.enabled = self.ui.repairButton.enabled = not busy
+        text = installer.step or installer.failure
+        if not text and self.workspace.checkingReadiness:
+            text = _("Looking at what is installed …")
+        elif not text and readiness is not None:
+            plan = self.workspace.installation.installPlan(readiness)
+            version = readiness.packages["torch"].version if readiness.ready else ""
+            works = _("PyTorch {version} works; there is nothing to repair.").format(version=version)
+            text = works if readiness.ready else missingInWords(readiness, plan)
+            text = " ".join(filter(None, (text, plan.byHand)))
+        self._tell(self.ui.installLabel, text)
