@@ -10,8 +10,11 @@ from pathlib import Path
 
 import slicer
 
-from .Texts import _
+from .RegionOfInterest import Box
 from .VolumeSegmenter import SegmentationSettings
+
+SCAN, ORGANS = "SCAN.nii.gz", "ORGANS.nii.gz"
+"""In the place of a scan that lies in no file, and of its result."""
 
 
 def commandLine(command: Sequence[str], *, windows: bool = os.name == "nt") -> str:
@@ -20,20 +23,29 @@ def commandLine(command: Sequence[str], *, windows: bool = os.name == "nt") -> s
 
 
 def segmentArguments(
-    volumeNode: slicer.vtkMRMLScalarVolumeNode | None, settings: SegmentationSettings
+    volumeNode: slicer.vtkMRMLScalarVolumeNode | None, settings: SegmentationSettings, box: Box | None = None
 ) -> list[str]:
     """The segmentation as arguments of ``skcdf``.
 
     Args:
-        volumeNode: the scan; one that was not loaded from a file is named by a placeholder.
-        settings: model and device; what a command line cannot say is in `notInCommand`.
+        volumeNode: the scan.
+        settings: how to segment.
+        box: the voxels to compute; ``None``: all.
     """
     scan = scanFile(volumeNode)
-    arguments = ["segment", scan or "SCAN.nii.gz", _output(scan)]
+    arguments = ["segment", scan or SCAN, _output(scan)]
     if settings.model:
         arguments += ["--model", settings.model]
     if settings.store:
         arguments += ["--store", settings.store]
+    if settings.organs:
+        arguments += ["--organs", *settings.organs]
+    if box is not None:
+        arguments += ["--region", *(str(end) for side in box for end in side)]
+    if settings.overlap is not None:
+        arguments += ["--overlap", f"{settings.overlap:g}"]
+    if settings.memoryMiB is not None:
+        arguments += ["--memory", str(settings.memoryMiB)]
     return [*arguments, "--device", settings.device]
 
 
@@ -46,24 +58,10 @@ def scanFile(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> str:
     return str(path.parent) if storage.GetNumberOfFileNames() > 1 else str(path)
 
 
-def notInCommand(settings: SegmentationSettings, *, hasRegion: bool) -> list[str]:
-    """What the panel would do and the command line does not."""
-    missing = []
-    if settings.organs:
-        missing.append(_("the choice of organs"))
-    if hasRegion:
-        missing.append(_("the region"))
-    if settings.overlap is not None:
-        missing.append(_("the own overlap"))
-    if settings.memoryMiB is not None:
-        missing.append(_("the memory limit"))
-    return missing
-
-
 def _output(scan: str) -> str:
     """Where the result would lie: beside the scan, but a DICOM folder must stay as it is."""
     if not scan:
-        return "ORGANS.nii.gz"
+        return ORGANS
     path = Path(scan)
     name = path.name
     for ending in (".nii.gz", *path.suffixes[-1:]):

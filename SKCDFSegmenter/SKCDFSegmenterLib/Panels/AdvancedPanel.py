@@ -8,10 +8,11 @@ from typing import Any
 
 import qt
 
-from ..CommandLines import commandLine, notInCommand, scanFile, segmentArguments
+from ..CommandLines import SCAN, commandLine, scanFile, segmentArguments
 from ..ModelCatalogue import findChoice
 from ..PanelSettings import segmentationSettings, trainingSettings
 from ..ProjectWords import breakable
+from ..RegionOfInterest import regionBox
 from ..SetUpWords import missingInWords
 from ..Texts import _
 from ..Workspace import Workspace, WorkspaceOptions
@@ -122,15 +123,13 @@ class AdvancedPanel(Section):
         if node is None or choice is None:
             self._tell(self.ui.commandLabel, _("There is no model to segment with."))
             return
-        settings = segmentationSettings(node, choice)
-        self._copy(segmentArguments(node.inputVolume, settings))
-        notes = []
-        if not scanFile(node.inputVolume):
-            notes.append(_("The scan is in no file: put its file in the place of SCAN.nii.gz."))
-        missing = notInCommand(settings, hasRegion=node.region is not None)
-        if missing:
-            notes.append(_("The command does without {what}.").format(what=", ".join(missing)))
-        self._tell(self.ui.commandLabel, " ".join([_("Copied."), *notes]))
+        volume, region = node.inputVolume, node.region
+        box = regionBox(region, volume) if region is not None and volume is not None else None
+        self._copy(segmentArguments(volume, segmentationSettings(node, choice), box))
+        text = _("Copied.")
+        if not scanFile(volume):
+            text += " " + _("The scan is in no file: put its file in the place of {name}.").format(name=SCAN)
+        self._tell(self.ui.commandLabel, text)
 
     def _copyTrain(self) -> None:
         self._guarded(self._copyTrainLine)

@@ -32,7 +32,6 @@ class Window:
     def open(self) -> None:
         """Shows the window and returns at once."""
         self.window.show()
-        self.window.raise_()
         self.window.activateWindow()
 
     def close(self) -> None:
