@@ -11,6 +11,7 @@ from skcdf.label_mapping import UNDECIDED
 from .Texts import _, plural
 
 _LINES_SHOWN = 6
+_OF_FILES = ("Decide in a mapping file", "add it to merge in the mapping file")
 
 
 def actionWords(entry: Mapping[str, Any], *, isDone: bool) -> str:
@@ -93,6 +94,26 @@ def becauseWords(row: Mapping[str, Any]) -> str:
     return words.get(reason, reason)
 
 
+def blockerWords(result: Mapping[str, Any], shared: Sequence[str], titles: Mapping[str, str]) -> list[str]:
+    """What must be decided before anything is imported, a line each.
+
+    Args:
+        result: of the check.
+        shared: organs that several labels become, and that were not said to be joined.
+        titles: of the organs, by their names.
+    """
+    lines = []
+    if result["undecided"]:
+        text = _("Choose in the table what becomes of: {labels}.")
+        lines.append(text.format(labels=", ".join(result["undecided"])))
+    if shared:
+        text = _("Several labels become {organs}. If that is meant, tick Join below the tables.")
+        lines.append(text.format(organs=", ".join(titles.get(organ, organ) for organ in shared)))
+    # The engine's own words for the two point to a file that users of the panel never see.
+    others = [each for each in result["blockers"] if not any(words in each for words in _OF_FILES)]
+    return [*lines, *others] if lines else list(result["blockers"])
+
+
 def shortened(lines: Iterable[str]) -> str:
     """The first lines, and how many more there are."""
     lines = list(lines)
@@ -106,6 +127,8 @@ def progressWords(event: Mapping[str, Any]) -> str:
     """What is being done, and with which case."""
     names = {
         "read labels": _("Reading the organs"),
+        "read": _("Reading"),
+        "compare scans": _("Comparing with the scans of the project"),
         "look at scans": _("Looking at the scans"),
         "import": _("Importing"),
     }

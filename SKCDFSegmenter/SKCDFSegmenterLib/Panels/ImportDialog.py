@@ -10,7 +10,7 @@ from skcdf.errors import SkcdfError
 from ..EngineWorker import Answer
 from ..ImportDecisions import ImportDecisions
 from ..ImportStaging import FILE_PATTERN
-from ..ImportWords import progressWords, shortened, summaryWords
+from ..ImportWords import blockerWords, progressWords, shortened, summaryWords
 from ..ProjectWords import breakable
 from ..Texts import _, plural
 from ..Workspace import Workspace
@@ -207,11 +207,13 @@ class ImportDialog(Window):
         self._show()
 
     def _tellCheck(self, result: dict[str, Any]) -> None:
-        blockers, warnings = list(result["blockers"]), list(result["warnings"])
-        lines = [_("Cannot be imported yet: {reason}").format(reason=reason) for reason in blockers]
-        if not blockers:
-            lines.append(summaryWords(result["entries"], isDone=False))
-        lines += [_("Warning: {text}").format(text=text) for text in warnings]
+        labelSet = self._workspace.pool.requireProject().pool().label_set
+        shared = [] if self._decisions.join else self._decisions.shared(result["labels"])
+        lines = [summaryWords(result["entries"], isDone=False)]
+        if result["blockers"]:
+            titles = {label.name: label.title for label in labelSet.labels}
+            lines = [_("Nothing can be imported yet."), *blockerWords(result, shared, titles)]
+        lines += [_("Warning: {text}").format(text=text) for text in result["warnings"]]
         self._tell(shortened(lines), "\n".join(lines))
 
     def _onImported(self, answer: Answer) -> None:

@@ -90,7 +90,7 @@ class CasesTable:
     def show(self, entries: Sequence[Mapping[str, Any]], decisions: ImportDecisions, *, isDone: bool) -> None:
         """Shows what would happen, or what has happened."""
         self._decisions = decisions
-        self._names = [str(entry.get("source") or entry["name"]) for entry in entries]
+        self._names = [str(entry["source"]) for entry in entries]
         self._table.blockSignals(True)
         self._table.setRowCount(len(entries))
         for row, (name, entry) in enumerate(zip(self._names, entries, strict=True)):
