@@ -13,6 +13,8 @@ import slicer
 from .RegionOfInterest import Box
 from .VolumeSegmenter import SegmentationSettings
 
+ALONE = "--alone"
+"""Tells `EngineMain` that nobody holds the command's input open."""
 SCAN, ORGANS = "SCAN.nii.gz", "ORGANS.nii.gz"
 """In the place of a scan that lies in no file, and of its result."""
 

@@ -13,6 +13,9 @@ from pathlib import Path
 LISTENING = ("worker", "finetune")
 """Commands that read their standard input themselves: requests, and the wish to stop with a checkpoint."""
 
+ALONE = "--alone"
+"""Before a command that was copied into a terminal or a script: there the input may end at once, and means nothing."""
+
 
 def endWithParent() -> None:
     """Ends this process at once when its standard input ends."""
@@ -31,7 +34,9 @@ def endWithParent() -> None:
 
 
 if __name__ == "__main__":
-    if not set(sys.argv[1:2]) & set(LISTENING):
+    if sys.argv[1:2] == [ALONE]:
+        del sys.argv[1]
+    elif not set(sys.argv[1:2]) & set(LISTENING):
         endWithParent()
     # Python put this file's folder on the path; its files are modules of a package, not of their own.
     sys.path[0] = str(Path(__file__).resolve().parents[1])

@@ -43,9 +43,7 @@ def volumesWords(entry: Mapping[str, Any]) -> str:
     """The organs of a case with their volumes, a line each, for a tooltip."""
     volumes = entry.get("volumes_ml") or {}
     lines = [
-        _("{organ}: not there").format(organ=organ)
-        if not millilitres
-        else f"{organ}: {millilitres:.1f} mL"
+        _("{organ}: not there").format(organ=organ) if not millilitres else f"{organ}: {millilitres:.1f} mL"
         for organ, millilitres in volumes.items()
     ]
     return "\n".join(lines) or _("No organ is drawn in this case.")
@@ -70,7 +68,10 @@ def summaryWords(entries: Sequence[Mapping[str, Any]], *, isDone: bool) -> str:
     else:
         parts = [
             (added, plural(_("{n} case to add"), _("{n} cases to add"), added)),
-            (revised, plural(_("organs of {n} case to replace"), _("organs of {n} cases to replace"), revised)),
+            (
+                revised,
+                plural(_("organs of {n} case to replace"), _("organs of {n} cases to replace"), revised),
+            ),
         ]
     parts += [
         (there, plural(_("{n} is there already"), _("{n} are there already"), there)),

@@ -10,8 +10,6 @@ import pytest
 pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
 
 import scans
-from SKCDFSegmenterLib.ImportDecisions import ImportDecisions
-from SKCDFSegmenterLib.ImportStaging import loadedCases, stageFiles, stageLoaded
 
 from skcdf.errors import SkcdfError
 from skcdf.label_mapping import UNDECIDED, MappingFile
@@ -19,6 +17,8 @@ from skcdf.labels import LabelSet
 from skcdf.pool import LabelledPool
 from skcdf.pool_import import ImportOptions, plan_import
 from skcdf.pool_sources import open_source
+from SKCDFSegmenterLib.ImportDecisions import ImportDecisions
+from SKCDFSegmenterLib.ImportStaging import loadedCases, stageFiles, stageLoaded
 
 LABEL_SET = LabelSet.load("synapse13")
 BLOCK = np.zeros(scans.SHAPE, np.uint8)

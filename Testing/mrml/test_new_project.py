@@ -9,6 +9,9 @@ import pytest
 
 pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
 
+from skcdf.errors import SkcdfError
+from skcdf.labels import LabelSet
+from skcdf.project import Project
 from SKCDFSegmenterLib.NewProject import (
     cloudWarning,
     folderName,
@@ -18,10 +21,6 @@ from SKCDFSegmenterLib.NewProject import (
     phantomFolder,
     shippedLabelSets,
 )
-
-from skcdf.errors import SkcdfError
-from skcdf.labels import LabelSet
-from skcdf.project import Project
 
 ABDOMEN = LabelSet.load("synapse13")
 

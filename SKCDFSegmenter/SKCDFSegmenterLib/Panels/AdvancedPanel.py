@@ -8,7 +8,7 @@ from typing import Any
 
 import qt
 
-from ..CommandLines import SCAN, commandLine, scanFile, segmentArguments
+from ..CommandLines import ALONE, SCAN, commandLine, scanFile, segmentArguments
 from ..ModelCatalogue import findChoice
 from ..PanelSettings import segmentationSettings, trainingSettings
 from ..ProjectWords import breakable
@@ -85,6 +85,7 @@ class AdvancedPanel(Section):
         self.workspace.readinessChanged.disconnect(self._onReadiness)
         self.workspace.projectChanged.disconnect(self._onProjectChanged)
         self._models.cleanup()
+        self.installer.cleanup()
 
     def _guarded(self, action: Callable[[], None]) -> None:
         with self.errorsShown():
@@ -143,7 +144,7 @@ class AdvancedPanel(Section):
         self._tell(self.ui.commandLabel, _("Copied."))
 
     def _copy(self, arguments: list[str]) -> None:
-        qt.QApplication.clipboard().setText(commandLine(self.workspace.command(arguments)))
+        qt.QApplication.clipboard().setText(commandLine(self.workspace.command([ALONE, *arguments])))
 
     def _showFiles(self) -> None:
         self._guarded(self._openFolder)

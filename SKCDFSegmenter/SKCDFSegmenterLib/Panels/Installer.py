@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +48,10 @@ class Installer:
         self.step = self.failure = ""
         self.restartNeeded = False
         self._steps: list[Step] = []
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_PAINT_MS)
+        self._timer.connect("timeout()", self._carryOut)
 
     @property
     def running(self) -> bool:
@@ -68,7 +73,10 @@ class Installer:
             steps.append((_("Getting the extension PyTorch …"), self._installExtension))
         elif plan.torch:
             steps.append(
-                (_("Installing PyTorch: this takes some minutes …"), self._workspace.installation.installTorch)
+                (
+                    _("Installing PyTorch: this takes some minutes …"),
+                    self._workspace.installation.installTorch,
+                )
             )
         self._begin(steps)
 
@@ -101,6 +109,11 @@ class Installer:
         """Opens Slicer's window that saves the scene."""
         slicer.util.openSaveDataDialog()
 
+    def cleanup(self) -> None:
+        """Begins no further step."""
+        self._timer.stop()
+        self._steps.clear()
+
     def _begin(self, steps: list[Step]) -> None:
         self._steps, self.failure = steps, ""
         self._next()
@@ -109,7 +122,7 @@ class Installer:
         self.step = self._steps[0][0] if self._steps else ""
         self.changed.emit()
         if self._steps:
-            qt.QTimer.singleShot(_PAINT_MS, self._carryOut)
+            self._timer.start()
         else:
             self._workspace.worker.restartWhenIdle()
             self._workspace.checkReadiness()
@@ -121,9 +134,15 @@ class Installer:
         try:
             work()
         except SkcdfError as error:
-            self._steps.clear()
-            self.failure = " ".join(filter(None, (error.message, error.hint)))
+            self._fail(" ".join(filter(None, (error.message, error.hint))))
+        except Exception as error:  # whatever Slicer's parts raise: the panel must not stay busy for ever
+            logging.exception("installation failed")
+            self._fail(_("It failed: {reason}. The application's log has the details.").format(reason=error))
         self._next()
+
+    def _fail(self, reason: str) -> None:
+        self._steps.clear()
+        self.failure = reason
 
     def _installRequirements(self) -> None:
         self._workspace.installation.installRequirements(resource("requirements.txt"))

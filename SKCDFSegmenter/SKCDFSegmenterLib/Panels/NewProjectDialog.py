@@ -93,4 +93,3 @@ class NewProjectDialog(Window):
             self._tell(f"{error.message} {error.hint}", possible=True)
             return
         self.close()
-

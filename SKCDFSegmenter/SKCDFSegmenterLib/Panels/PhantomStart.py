@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import qt
 import slicer
 
 from skcdf.labels import LabelSet
+from skcdf.progress import Progress
 from skcdf.project import PROJECT_FILE
 
 from ..NewProject import PHANTOM_LABELS, phantomFolder
-from ..SampleScans import loadPhantom
+from ..SampleScans import addPhantomVolume
 from ..Texts import _
 from ..Workspace import Workspace
 from .Dialogs import Dialogs
@@ -26,10 +28,11 @@ class PhantomStart:
     Args:
         workspace: opens the project.
         dialogs: asks.
+        tell: shows how far it is.
     """
 
-    def __init__(self, workspace: Workspace, dialogs: Dialogs) -> None:
-        self._workspace, self._dialogs = workspace, dialogs
+    def __init__(self, workspace: Workspace, dialogs: Dialogs, tell: Callable[[str], None]) -> None:
+        self._workspace, self._dialogs, self._tell = workspace, dialogs, tell
 
     def start(self, parameterNode: Any) -> bool:
         """Loads the phantom and opens its project; whether the user wanted it.
@@ -48,11 +51,16 @@ class PhantomStart:
         else:
             labelSet = LabelSet.load(PHANTOM_LABELS)
             self._workspace.createProject(folder, labelSet, "CT", _("Phantom"), synthetic=True)
-        volumeNode = loadPhantom()
-        slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
+        volumeNode = addPhantomVolume(onProgress=self._onProgress)
+        slicer.util.resetSliceViews()
         parameterNode.inputVolume = volumeNode
         parameterNode.modelReference = PHANTOM_MODEL
         return True
+
+    def _onProgress(self, progress: Progress) -> None:
+        percent = round(100 * progress.done / max(progress.total, 1))
+        self._tell(_("Making the phantom: {percent} %").format(percent=percent))
+        slicer.app.processEvents()
 
     def _folder(self) -> Path | None:
         """Where the project lies or is to be made; ``None``: the user does not want it."""

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import qt
-import slicer
 
 from skcdf.errors import SkcdfError
 
@@ -37,7 +36,7 @@ class ProjectPanel(Section):
         super().__init__(uiFolder, "ProjectPanel", workspace, dialogs)
         self._uiFolder = uiFolder
         self.setUp = SetUpLine(self.ui, workspace, dialogs)
-        self._phantom = PhantomStart(workspace, dialogs)
+        self._phantom = PhantomStart(workspace, dialogs, self._tell)
         self.newProjectDialog: NewProjectDialog | None = None
         self.importDialog: ImportDialog | None = None
         self._refused = ""
@@ -184,6 +183,11 @@ class ProjectPanel(Section):
     def _tryPhantom(self) -> None:
         if self.parameterNode is None or not self._mayChange():
             return
-        with self.errorsShown():
-            if self._phantom.start(self.parameterNode):
-                self._tell(_("The phantom is loaded. The next step is Segment, below."))
+        # The application goes on while the phantom is made: nothing else may begin meanwhile.
+        self.ui.projectSection.enabled = False
+        try:
+            with self.errorsShown():
+                if self._phantom.start(self.parameterNode):
+                    self._tell(_("The phantom is loaded. The next step is Segment, below."))
+        finally:
+            self.ui.projectSection.enabled = True

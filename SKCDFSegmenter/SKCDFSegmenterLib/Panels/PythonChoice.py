@@ -32,9 +32,7 @@ class PythonChoice:
         onChosen: called after another Python was chosen.
     """
 
-    def __init__(
-        self, ui: Any, workspace: Workspace, dialogs: Dialogs, onChosen: Callable[[], None]
-    ) -> None:
+    def __init__(self, ui: Any, workspace: Workspace, dialogs: Dialogs, onChosen: Callable[[], None]) -> None:
         self._ui, self._workspace, self._dialogs, self._onChosen = ui, workspace, dialogs, onChosen
         self._parameterNode: Any = None
         self._checking = ""
@@ -73,7 +71,9 @@ class PythonChoice:
         if self._checking:
             text = _("Looking what {python} has …").format(python=self._checking)
         elif scenes:
-            text = _("The scene asks for {python}. It is not used unless you trust it and press Check and use.")
+            text = _(
+                "The scene asks for {python}. It is not used unless you trust it and press Check and use."
+            )
             text = text.format(python=scenes)
         else:
             text = self._finding

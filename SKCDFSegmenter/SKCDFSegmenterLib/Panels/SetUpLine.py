@@ -32,6 +32,10 @@ class SetUpLine:
         self.ui, self._workspace, self._dialogs = ui, workspace, dialogs
         self.installer = Installer(workspace, dialogs)
         self._looked = False
+        self._timer = qt.QTimer(ui.setUpBox)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_LOOK_AFTER_MS)
+        self._timer.connect("timeout()", workspace.checkReadiness)
         ui.setUpButton.connect("clicked()", self._install)
         ui.repairButton.connect("clicked()", self._install)
         ui.wheelsButton.connect("clicked()", self._installFromFolder)
@@ -47,10 +51,12 @@ class SetUpLine:
         """Looks when the module is opened for the first time, without holding it up."""
         if not self._looked:
             self._looked = True
-            qt.QTimer.singleShot(_LOOK_AFTER_MS, self._workspace.checkReadiness)
+            self._timer.start()
 
     def cleanup(self) -> None:
         """Lets go of the workspace."""
+        self._timer.stop()
+        self.installer.cleanup()
         self._workspace.readinessChanged.disconnect(self._show)
         self._workspace.worker.deviceChanged.disconnect(self._showDevice)
 

@@ -1,0 +1,306 @@
+"""The section Advanced: options that reach the children, command lines, another Python, files and their deletion."""
+
+from __future__ import annotations
+
+import shlex
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import user
+from scripted_home import answers, doctorSays
+from section_bench import SectionBench, makeWorkspace, parameters
+
+from skcdf.cli import build_parser
+from skcdf.labels import LabelSet
+
+ABDOMEN = LabelSet.load("synapse13")
+
+
+@pytest.fixture
+def bench(slicer, tmp_path):
+    """The section unfolded, with a project."""
+    from SKCDFSegmenterLib.Panels.AdvancedPanel import AdvancedPanel
+
+    made = SectionBench(AdvancedPanel, makeWorkspace(), parameters())
+    made.workspace.createProject(tmp_path / "Clinic", ABDOMEN, "CT")
+    user.unfold(made.ui.advancedSection)
+    yield made
+    made.close()
+
+
+def clipboard() -> str:
+    import qt
+
+    return str(qt.QApplication.clipboard().text())
+
+
+def understood(line: str) -> Any:
+    """What the program's own command line makes of a copied command."""
+    words = shlex.split(line)
+    return build_parser().parse_args(words[words.index("--alone") + 1 :])
+
+
+class TestOptions:
+    def test_reach_parameters_and_children(self, bench, screenshot):
+        user.choose(bench.ui.deviceCombo, "Processor (CPU)")
+        bench.ui.keepWarmSpinBox.setValue(25)
+        bench.ui.memorySpinBox.setValue(1.5)
+        bench.changed()
+        node = bench.parameterNode
+        assert (node.device, node.keepWarmMinutes, node.memoryLimitGiB) == ("cpu", 25, 1.5)
+        assert (bench.workspace.options.device, bench.workspace.options.keepWarmMinutes) == ("cpu", 25)
+        screenshot(bench.section.widget, "advanced")
+
+    def test_no_memory_limit_reads_as_automatic(self, bench):
+        bench.ui.memorySpinBox.setValue(0)
+        assert bench.ui.memorySpinBox.text == "automatic"
+
+    def test_the_overlap_is_the_models_until_a_tick(self, bench):
+        assert not bench.ui.overlapSlider.enabled
+        user.click(bench.ui.overlapCheckBox)
+        assert bench.ui.overlapSlider.enabled and bench.parameterNode.ownOverlap
+
+    def test_a_scene_brings_its_device(self, bench):
+        bench.parameterNode.device = "cuda"
+        bench.changed()
+        assert bench.ui.deviceCombo.currentText == "Graphics card (NVIDIA, CUDA)"
+
+
+class TestCommandLines:
+    def test_segment_is_a_command_that_the_program_understands(self, slicer, bench):
+        node = bench.parameterNode
+        node.modelReference, node.device = "phantom13", "cpu"
+        node.allOrgans, node.organs = False, ["liver", "spleen"]
+        node.ownOverlap, node.overlap, node.memoryLimitGiB = True, 0.75, 2.0
+        bench.changed()
+        user.click(bench.ui.copySegmentButton)
+        options = understood(clipboard())
+        assert (options.command, options.model, options.device) == ("segment", "phantom13", "cpu")
+        assert (options.organs, options.overlap, options.memory) == (["liver", "spleen"], 0.75, 2048)
+        assert "SCAN.nii.gz" in bench.ui.commandLabel.text  # there is no file to name
+
+    def test_a_scan_from_a_file_is_named_with_the_place_of_its_result(self, slicer, bench, tmp_path):
+        volume = slicer.util.addVolumeFromArray(np.zeros((4, 5, 6), np.int16), name="CT")
+        path = tmp_path / "Müller, Jane's CT.nii.gz"
+        assert slicer.util.saveNode(volume, str(path))
+        bench.parameterNode.inputVolume = volume
+        user.click(bench.ui.copySegmentButton)
+        options = understood(clipboard())
+        assert options.scan == path
+        assert options.output == tmp_path / "Müller, Jane's CT_organs.nii.gz"
+        assert bench.ui.commandLabel.text == "Copied."
+
+    def test_the_region_is_in_voxels_of_the_file(self, slicer, bench):
+        volume = slicer.util.addVolumeFromArray(np.zeros((10, 12, 14), np.int16), name="CT")
+        region = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode")
+        region.SetCenter(6.0, 5.0, 4.0)
+        region.SetSize(4.0, 4.0, 4.0)
+        bench.parameterNode.inputVolume, bench.parameterNode.region = volume, region
+        user.click(bench.ui.copySegmentButton)
+        assert understood(clipboard()).region == [2, 7, 3, 8, 4, 9]
+
+    def test_train_is_a_command_that_the_program_understands(self, bench, tmp_path):
+        node = bench.parameterNode
+        node.preset, node.timeBudgetMinutes, node.method = "quick", 15, "skcdf"
+        user.click(bench.ui.copyTrainButton)
+        options = understood(clipboard())
+        assert options.command == "finetune" and options.pool == tmp_path / "Clinic" / "pool"
+        assert options.preset == "quick" and options.method == "skcdf"
+        assert bench.ui.commandLabel.text == "Copied."
+
+    def test_a_copied_command_runs_in_a_terminal(self, bench):
+        user.click(bench.ui.copySegmentButton)
+        words = shlex.split(clipboard())
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+        assert done.returncode == 1 and "SCAN.nii.gz" in done.stderr, done.stderr
+
+    def test_without_a_project_there_is_nothing_to_train(self, bench):
+        bench.workspace.closeProject()
+        assert not bench.ui.copyTrainButton.enabled and not bench.ui.showFilesButton.enabled
+        assert "No project folder is open" in bench.ui.filesLabel.text
+
+
+class TestAnotherPython:
+    def choose(self, bench: Any, dialogs: Any, path: Path) -> None:
+        dialogs.answer("Python program", [path])
+        user.click(bench.ui.pythonButton)
+        assert user.pump(lambda: "Looking" not in bench.ui.pythonLabel.text, 60)
+
+    def test_is_used_after_it_was_found_good(self, bench, dialogs, tmp_path, screenshot):
+        doctorSays(tmp_path / "env", device="Apple M3 (MPS)")
+        python = tmp_path / "env" / "bin" / "PythonSlicer"
+        self.choose(bench, dialogs, python)
+        assert "Apple M3 (MPS)" in bench.ui.pythonLabel.text
+        assert bench.workspace.options.pythonPath == str(python) == bench.parameterNode.pythonPath
+        screenshot(bench.section.widget, "advanced_python")
+        user.click(bench.ui.slicerPythonButton)
+        assert bench.workspace.options.pythonPath == "" == bench.parameterNode.pythonPath
+
+    def test_without_pytorch_it_is_not_used(self, bench, dialogs, tmp_path):
+        doctorSays(tmp_path / "env", "missing")
+        self.choose(bench, dialogs, tmp_path / "env" / "bin" / "PythonSlicer")
+        assert "it lacks torch" in bench.ui.pythonLabel.text
+        assert bench.workspace.options.pythonPath == ""
+
+    def test_what_is_no_python_is_not_used(self, bench, dialogs, tmp_path):
+        letter = tmp_path / "letter.txt"
+        letter.write_text("Dear")
+        self.choose(bench, dialogs, letter)
+        assert "no program" in bench.ui.pythonLabel.text
+        self.choose(bench, dialogs, answers(tmp_path / "odd", "hello", 1))
+        assert "is not used" in bench.ui.pythonLabel.text
+        assert bench.workspace.options.pythonPath == ""
+
+    def test_it_is_kept_for_the_next_scene(self, bench, dialogs, tmp_path):
+        doctorSays(tmp_path / "env")
+        python = tmp_path / "env" / "bin" / "PythonSlicer"
+        self.choose(bench, dialogs, python)
+        bench.bind(None)
+        user.closeScene()
+        bench.bind(parameters())
+        assert bench.workspace.options.pythonPath == str(python)
+
+    def test_a_scene_from_elsewhere_runs_nothing_by_itself(self, bench, tmp_path, screenshot):
+        trace = tmp_path / "was_run"
+        program = tmp_path / "somebodys_python"
+        program.write_text(f'#!/bin/sh\ntouch "{trace}"\n')
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        bench.parameterNode.pythonPath = str(program)
+        bench.changed()
+        assert bench.workspace.options.pythonPath == ""
+        assert "not used unless you trust it" in bench.ui.pythonLabel.text
+        user.pump(seconds=0.3)
+        assert not trace.exists()
+        screenshot(bench.section.widget, "advanced_scene_python")
+        user.click(bench.ui.scenePythonButton)  # now the user has said so
+        assert user.pump(trace.exists, 30)
+
+
+class TestFiles:
+    def test_are_shown_in_the_file_manager(self, bench, monkeypatch):
+        import qt
+
+        opened: list[str] = []
+        kind = qt.QDesktopServices._kind
+        monkeypatch.setattr(kind, "openUrl", lambda url: opened.append(url.toLocalFile()) or True)
+        user.click(bench.ui.showFilesButton)
+        assert opened == [str(bench.workspace.project.root)]
+
+    def test_are_listed_with_sizes_and_deleted_after_one_question(self, bench, dialogs, screenshot):
+        cache = bench.workspace.project.cache_folder / "scores.json"
+        cache.write_bytes(b"x" * 2_000_000)
+        user.click(bench.ui.sizesButton)
+        items = [bench.ui.partsList.item(i).text() for i in range(bench.ui.partsList.count)]
+        assert any("Cache" in text and "2.0 MB" in text for text in items)
+        assert not bench.ui.deleteButton.enabled
+        self.tick(bench, "Cache")
+        assert bench.ui.deleteButton.text == "Delete 2.0 MB…"
+        screenshot(bench.section.widget, "advanced_delete")
+        dialogs.answer("Delete for good", "Keep")
+        user.click(bench.ui.deleteButton)
+        assert cache.exists()
+        dialogs.answer("Delete for good", "Delete")
+        user.click(bench.ui.deleteButton)
+        assert not cache.exists() and bench.workspace.project is not None
+        assert bench.ui.filesLabel.text == "Deleted." and not bench.ui.deleteBox.isVisible()
+
+    def test_somebody_elses_file_stays_and_is_named(self, bench, dialogs):
+        letter = bench.workspace.project.runs_folder / "letter.txt"
+        letter.write_text("Dear")
+        user.click(bench.ui.sizesButton)
+        self.tick(bench, "Trainings")
+        dialogs.answer("Delete for good", "Delete")
+        user.click(bench.ui.deleteButton)
+        assert letter.exists() and "letter.txt" in bench.ui.filesLabel.text
+
+    def test_the_whole_project_goes_and_is_closed(self, bench, dialogs):
+        root = bench.workspace.project.root
+        user.click(bench.ui.sizesButton)
+        self.tick(bench, "whole project")
+        dialogs.answer("Delete for good", "Delete")
+        user.click(bench.ui.deleteButton)
+        assert not root.exists() and bench.workspace.project is None
+
+    def test_keeping_all_closes_the_list(self, bench):
+        user.click(bench.ui.sizesButton)
+        user.click(bench.ui.keepButton)
+        assert not bench.ui.deleteBox.isVisible()
+
+    def tick(self, bench: Any, words: str) -> None:
+        items = [bench.ui.partsList.item(i) for i in range(bench.ui.partsList.count)]
+        next(item for item in items if words in item.text()).setCheckState(2)
+        user.pump(seconds=0)
+
+
+class TestModels:
+    def test_a_model_goes_to_a_file_and_comes_back_as_a_candidate(self, bench, dialogs, tmp_path, screenshot):
+        file = tmp_path / "given.zip"
+        dialogs.answer("Export", file)
+        user.click(bench.ui.exportModelButton)
+        assert not bench.ui.exportModelButton.enabled and "Exporting" in bench.ui.modelLabel.text
+        assert user.pump(lambda: bench.ui.exportModelButton.enabled, 120)
+        assert "is written" in bench.ui.modelLabel.text, bench.ui.modelLabel.text
+        dialogs.answer("Model to import", [file])
+        user.click(bench.ui.importModelButton)
+        assert user.pump(lambda: bench.ui.importModelButton.enabled, 120)
+        assert "is a candidate now" in bench.ui.modelLabel.text, bench.ui.modelLabel.text
+        assert bench.workspace.models()[0].state == "candidate"
+        screenshot(bench.section.widget, "advanced_model")
+
+    def test_a_file_without_a_model_is_told(self, bench, dialogs, tmp_path):
+        letter = tmp_path / "letter.zip"
+        letter.write_text("Dear")
+        dialogs.answer("Model to import", [letter])
+        user.click(bench.ui.importModelButton)
+        assert any("no file with a model" in text for text in dialogs.texts)
+
+    def test_a_file_that_cannot_be_written_is_told(self, bench, dialogs, tmp_path):
+        dialogs.answer("Export", tmp_path / "nowhere" / "deep" / "given.zip")
+        (tmp_path / "nowhere").write_text("a file")
+        user.click(bench.ui.exportModelButton)
+        assert user.pump(lambda: bench.ui.exportModelButton.enabled, 120)
+        assert "written" in bench.ui.modelLabel.text and "nowhere" in bench.ui.modelLabel.text
+
+    def test_without_a_project_a_model_has_no_place_to_go(self, bench):
+        bench.workspace.closeProject()
+        assert not bench.ui.importModelButton.enabled and bench.ui.exportModelButton.enabled
+
+
+class TestRepair:
+    @pytest.fixture
+    def bench(self, slicer, tmp_path):
+        from SKCDFSegmenterLib.Panels.AdvancedPanel import AdvancedPanel
+
+        doctorSays(tmp_path)
+        made = SectionBench(AdvancedPanel, makeWorkspace(tmp_path), parameters())
+        user.unfold(made.ui.advancedSection)
+        yield made
+        made.close()
+
+    def settle(self, bench: Any) -> None:
+        assert user.pump(lambda: bench.ui.repairButton.enabled, 30)
+
+    def test_where_pytorch_works_nothing_is_touched(self, bench, dialogs):
+        user.click(bench.ui.repairButton)
+        self.settle(bench)
+        assert "there is nothing to repair" in bench.ui.installLabel.text and not dialogs.shown
+
+    def test_where_it_is_broken_the_question_comes_after_the_look(self, bench, dialogs, tmp_path):
+        doctorSays(tmp_path, "broken", needed_bytes=2_600_000_000)
+        dialogs.answer("Repair PyTorch", "Cancel")
+        user.click(bench.ui.repairButton)
+        self.settle(bench)
+        assert "removed first" in dialogs.texts[0]
+        assert "does not work" in bench.ui.installLabel.text
+
+
+def test_commands_are_quoted_for_the_terminal_at_hand(slicer):
+    from SKCDFSegmenterLib.CommandLines import commandLine
+
+    words = ["C:\\Program Files\\Slicer\\python.exe", "segment", "Jane's CT.nii.gz"]
+    assert commandLine(words, windows=True).startswith('"C:\\Program Files\\Slicer\\python.exe" segment')
+    assert shlex.split(commandLine(words, windows=False)) == words
