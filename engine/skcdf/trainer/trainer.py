@@ -389,10 +389,10 @@ class Trainer:
             BestWeights(self.run_folder).settle(self.state.best[0])
 
     def _report(self) -> Progress:
-        note = f"loss {self.state.history[-1][1]:.3f}" if self.state.history else ""
+        notes = [f"loss {self.state.history[-1][1]:.3f}"] if self.state.history else []
         if self.state.validations:
-            note += f", validation Dice {self.state.validations[-1][1]:.3f}"
-        return Progress("train", self.state.iteration, self.config.iterations, note)
+            notes.append(f"validation Dice {self.state.validations[-1][1]:.3f}")
+        return Progress("train", self.state.iteration, self.config.iterations, ", ".join(notes))
 
 
 def _slots(count: int) -> range:
