@@ -57,6 +57,18 @@ class TestNew:
         )
         assert done.warnings == ("left_kidney counts as absent: it is annotated and has no voxel",)
 
+    def test_it_is_told_why_a_case_trains_or_validates(self, pool: LabelledPool) -> None:
+        def reason(given: Contribution) -> tuple[str, str]:
+            preview = preview_contribution(pool, given)
+            assert contribute(pool, given) == preview
+            return preview.split, preview.split_reason
+
+        first = Contribution(scan(0), drawn(1), "a", split="validation")
+        assert reason(first) == ("validation", "choice")
+        assert reason(Contribution(scan(1), drawn(1), "a")) == ("validation", "subject")
+        assert reason(Contribution(scan(2), drawn(1), "b")) == ("training", "rule")
+        assert reason(replace(first, label=drawn(1, 2), split=None)) == ("validation", "case")
+
     def test_without_a_subject_it_is_refused(self, pool: LabelledPool) -> None:
         with pytest.raises(SkcdfError, match="no subject"):
             preview_contribution(pool, Contribution(scan(0), drawn(1, 2, 3)))

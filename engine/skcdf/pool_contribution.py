@@ -62,6 +62,8 @@ class Contributed:
         warnings: what a person should look at first.
         proposal_dice: see `Revision`; ``None`` without a proposal.
         unchanged: the pool has this label map already: nothing is stored.
+        split_reason: why that is what it is for: it is the ``case``'s own, that of other scans of the ``subject``, the
+            user's ``choice``, or the pool's ``rule``.
     """
 
     action: Literal["add", "revise"]
@@ -71,6 +73,7 @@ class Contributed:
     warnings: tuple[str, ...]
     proposal_dice: dict[str, float | None] | None
     unchanged: bool = False
+    split_reason: Literal["case", "subject", "choice", "rule"] = "case"
 
 
 def preview_contribution(pool: LabelledPool, given: Contribution) -> Contributed:
@@ -172,7 +175,16 @@ def _preview_new(pool: LabelledPool, given: Contribution) -> Contributed:
         accept_sides=given.accept_sides,
     )
     agreement = preview.record.revisions[-1].proposal_dice
-    return Contributed("add", name, preview.record.split, preview.volumes_ml, preview.warnings, agreement)
+    related = any(record.subject == preview.record.subject for record in pool.records())
+    return Contributed(
+        "add",
+        name,
+        preview.record.split,
+        preview.volumes_ml,
+        preview.warnings,
+        agreement,
+        split_reason="subject" if related else "choice" if given.split else "rule",
+    )
 
 
 def _preview_revision(pool: LabelledPool, given: Contribution, record: CaseRecord) -> Contributed:

@@ -13,6 +13,8 @@ from .labels import Label, LabelSet, words_of
 Side = Literal["right", "left"]
 TOLERANCE_MM = 2.0
 """Centres this close tell no side."""
+CONTRADICTION = "to the patient's left of"
+"""In what `contradicted_sides` says, so that a panel knows why a label map was refused."""
 
 _SIDES: dict[str, Side] = {"24028007": "right", "7771000": "left"}  # SNOMED CT
 _WORDS: dict[str, Side] = {
@@ -66,7 +68,7 @@ def contradicted_sides(label_map: Image, label_set: LabelSet) -> tuple[str, ...]
             for each, box in zip((label, partner), (pair[0], pair[1]), strict=True)
         )
         if right > left + TOLERANCE_MM:
-            found.append(f"{label.name} lies {right - left:.0f} mm to the patient's left of {partner.name}")
+            found.append(f"{label.name} lies {right - left:.0f} mm {CONTRADICTION} {partner.name}")
     return tuple(found)
 
 

@@ -84,6 +84,7 @@ def _contributed(outcome: Contributed) -> Content:
         "warnings": list(outcome.warnings),
         "proposal_dice": plain(outcome.proposal_dice),
         "unchanged": outcome.unchanged,
+        "split_reason": outcome.split_reason,
     }
 
 
