@@ -49,7 +49,7 @@ class TrainingProcess:
     Attributes:
         lastProgress: the last ``progress`` event of this training.
         outcome: of the last training; ``None`` while one runs and before the first.
-        progressed: emits each ``progress`` event.
+        progressed: emits each event that tells how it goes: ``progress``, ``curve``, ``balance``.
         said: emits each ``log`` event: a sentence or a table in ``message``.
         ended: emits the `TrainingOutcome`, once per training.
     """
@@ -144,6 +144,8 @@ class TrainingProcess:
         name = event["event"]
         if name == "progress":
             self.lastProgress = event
+            self.progressed.emit(event)
+        elif name in ("curve", "balance"):
             self.progressed.emit(event)
         elif name == "log":
             self.said.emit(event)
