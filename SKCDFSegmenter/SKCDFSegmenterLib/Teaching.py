@@ -9,9 +9,10 @@ from typing import Any
 
 from skcdf.comparison import Comparison
 from skcdf.errors import SkcdfError
-from skcdf.project import Project
+from skcdf.project import Project, RunState
 
 from .EngineWorker import EngineWorker
+from .RunOutcomes import runOfVersion, undecidedOutcome
 from .Signal import Signal
 from .Texts import _
 from .TrainingProcess import TrainingOutcome, TrainingProcess
@@ -68,7 +69,10 @@ class Teaching:
         self.runFolder: Path | None = None
         self.candidate: Candidate | None = None
         """Of the last training that succeeded, until the user has decided."""
-        self.ended, self.modelsChanged = Signal(), Signal()
+        self.trained: Path | None = None
+        """The project of the last training; another one may have been opened since."""
+        self.changed, self.ended, self.modelsChanged = Signal(), Signal(), Signal()
+        """Of these, ``changed`` tells beginnings and ends of trainings."""
         training.ended.connect(self._onEnded)
 
     @property
@@ -110,19 +114,28 @@ class Teaching:
             )
         self._begin(project.new_run(), lambda folder: self.arguments(settings, folder))
 
-    def resume(self) -> None:
+    def resumable(self) -> RunState | None:
+        """The newest run of the project that was stopped before its end and on which nobody works."""
+        project = self._project()
+        run = project.unfinished_run() if project is not None and not self.running else None
+        return None if run is None or run.running else run
+
+    def resume(self, device: str = "auto") -> None:
         """Goes on with the newest run that was stopped before its end.
+
+        Args:
+            device: where to compute, as in `TrainingSettings`; all else is the run's own.
 
         Raises:
             SkcdfError: there is none, or a training runs already.
         """
         project = self._requireProject()
-        run = project.unfinished_run()
-        if run is None:
+        run = self.resumable()
+        if run is None and not self.running:
             raise SkcdfError(_("There is no stopped training to go on with."), _("Press Train."))
-        self._begin(
-            run.folder, lambda folder: ["finetune", str(project.pool_folder), str(folder), "--resume"]
-        )
+        folder = run.folder if run is not None else project.runs_folder
+        given = ["--resume", "--device", device]
+        self._begin(folder, lambda folder: ["finetune", str(project.pool_folder), str(folder), *given])
 
     def stop(self) -> None:
         """Asks the training to write a checkpoint and end; within 15 s it has."""
@@ -135,15 +148,26 @@ class Teaching:
             SkcdfError: there is none, or the store cannot be written.
         """
         candidate = self._requireCandidate()
-        self._requireProject().store().promote(candidate.line, candidate.version)
+        self.promote(f"{candidate.line}@{candidate.version}")
+
+    def keepOld(self) -> None:
+        """The model in use stays; the new one remains a candidate in the list of versions.
+
+        Raises:
+            SkcdfError: there is none, or the decision cannot be written down.
+        """
+        candidate = self._requireCandidate()
+        run = runOfVersion(self._requireProject(), candidate.line, candidate.version)
+        if run is not None:
+            run.keepOld()
         self.candidate = None
         self.modelsChanged.emit()
 
-    def keepOld(self) -> None:
-        """The model in use stays; the new one remains a candidate in the list of versions."""
-        self._requireCandidate()
-        self.candidate = None
-        self.modelsChanged.emit()
+    def restoreCandidate(self) -> None:
+        """After a project was opened: the outcome of its last training, if nobody has decided on it yet."""
+        project = self._project()
+        run = undecidedOutcome(project) if project is not None else None
+        self.candidate = None if run is None else Candidate(run.line, run.version, run.comparison, run.report)
 
     def rollBack(self) -> None:
         """The model that was in use before comes back.
@@ -163,6 +187,8 @@ class Teaching:
         """
         line, version = reference.split("@")
         self._requireProject().store().promote(line, version)
+        if self.candidate is not None and (self.candidate.line, self.candidate.version) == (line, version):
+            self.candidate = None
         self.modelsChanged.emit()
 
     def _begin(self, runFolder: Path, arguments: Callable[[Path], list[str]]) -> None:
@@ -170,12 +196,17 @@ class Teaching:
             raise SkcdfError(_("A training is running already."), _("Wait for its end, or stop it."))
         if self._worker.hello is not None:  # it holds the model, maybe on the GPU that the training needs
             self._worker.request("release", {})
-        self.runFolder, self.candidate = runFolder, None
         self._training.start(arguments(runFolder))
+        self.runFolder, self.candidate = runFolder, None
+        self.trained = self._requireProject().root
+        self.changed.emit()
 
     def _onEnded(self, outcome: TrainingOutcome) -> None:
         result: dict[str, Any] | None = outcome.result
-        if result is not None and result.get("version"):
+        project = self._project()
+        # Another project may be open by now: the outcome is found again when this one is opened.
+        isHere = project is not None and project.root == self.trained
+        if result is not None and result.get("version") and isHere:
             comparison = result.get("comparison")
             self.candidate = Candidate(
                 result["name"],
@@ -184,6 +215,7 @@ class Teaching:
                 Path(result["report"]) if result.get("report") else None,
             )
             self.modelsChanged.emit()
+        self.changed.emit()
         self.ended.emit(outcome)
 
     def _requireProject(self) -> Project:

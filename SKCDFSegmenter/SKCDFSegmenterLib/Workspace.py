@@ -61,6 +61,7 @@ class Workspace:
         self.options = WorkspaceOptions()
         self.project: Project | None = None
         self.projectChanged, self.poolChanged, self.modelsChanged = Signal(), Signal(), Signal()
+        self.trainingChanged = Signal()
         self.worker = EngineWorker(self._workerCommand, makeChild)
         self.training = TrainingProcess(lambda: self.command([]), makeChild)
         self.makeChild, self.temporaryFolder = makeChild, temporaryFolder
@@ -75,6 +76,7 @@ class Workspace:
         self.teaching = Teaching(self.training, self.worker, lambda: self.project)
         self.pool.changed.connect(self.poolChanged.emit)
         self.teaching.modelsChanged.connect(self.modelsChanged.emit)
+        self.teaching.changed.connect(self.trainingChanged.emit)
 
     def command(self, arguments: list[str]) -> list[str]:
         """Program and arguments of a child that runs ``skcdf`` with ``arguments``.
@@ -212,6 +214,7 @@ class Workspace:
 
     def _setProject(self, project: Project | None) -> None:
         self.project = project
+        self.teaching.restoreCandidate()
         self.projectChanged.emit()
         self.poolChanged.emit()
         self.modelsChanged.emit()
