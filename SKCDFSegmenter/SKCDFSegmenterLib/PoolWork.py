@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,11 @@ import slicer
 from skcdf.errors import SkcdfError
 from skcdf.project import Project
 
-from .CaseContribution import exportCase
+from .CaseParcel import CaseParcel
 from .EngineWorker import Answer, EngineWorker
 from .Signal import Signal
+from .TemporaryFolder import TemporaryFolder
+from .Texts import _
 from .VolumeImage import writeVolume
 
 OnEnd = Callable[[Answer], None]
@@ -63,21 +64,46 @@ class PoolWork:
         Raises:
             SkcdfError: no project is open, or the case cannot be exported.
         """
-        project = self.requireProject()
-        folder = self._folder()
-        try:
-            fields = exportCase(
-                volumeNode,
-                segmentationNode,
-                project.pool().label_set,
-                Path(folder.name),
-                tuple(checkedOrgans),
-            )
-        except BaseException:
-            folder.cleanup()
-            raise
-        fields |= {"pool": str(project.pool_folder), "subject": subject, "accept_sides": acceptSides}
-        return self._ask("pool_preview" if preview else "pool_add", fields, onEnd, onEvent, folder)
+        parcel = self.packCase(volumeNode, segmentationNode, checkedOrgans)
+
+        def end(answer: Answer) -> None:
+            parcel.remove()
+            onEnd(answer)
+
+        return self.sendCase(parcel, subject, end, preview=preview, acceptSides=acceptSides, onEvent=onEvent)
+
+    def packCase(
+        self,
+        volumeNode: slicer.vtkMRMLScalarVolumeNode,
+        segmentationNode: slicer.vtkMRMLSegmentationNode,
+        checkedOrgans: Iterable[str],
+    ) -> CaseParcel:
+        """Writes a case to files, which can be sent more than once: for a preview, and then into the pool.
+
+        Raises:
+            SkcdfError: no project is open, or the case cannot be exported.
+        """
+        labelSet = self.requireProject().pool().label_set
+        return CaseParcel(volumeNode, segmentationNode, labelSet, checkedOrgans, self._temporaryFolder)
+
+    def sendCase(
+        self,
+        parcel: CaseParcel,
+        subject: str,
+        onEnd: OnEnd,
+        *,
+        preview: bool = False,
+        acceptSides: bool = False,
+        onEvent: OnEvent = None,
+    ) -> int:
+        """As `addCase`, of a case that was packed before; its files stay.
+
+        Raises:
+            SkcdfError: no project is open.
+        """
+        fields = {"pool": str(self.requireProject().pool_folder), "subject": subject}
+        fields |= {"accept_sides": acceptSides, **parcel.fields}
+        return self._ask("pool_preview" if preview else "pool_add", fields, onEnd, onEvent)
 
     def addUnlabelledFiles(self, paths: Iterable[Path | str], onEnd: OnEnd, onEvent: OnEvent = None) -> int:
         """Adds scans, or every scan of a folder, without labels.
@@ -99,14 +125,14 @@ class PoolWork:
         Raises:
             SkcdfError: no project is open, or a volume cannot be written.
         """
-        project, folder, images = self.requireProject(), self._folder(), []
+        project, folder, images = self.requireProject(), TemporaryFolder(self._temporaryFolder), []
         try:
             for index, volumeNode in enumerate(volumeNodes):
-                path = Path(folder.name) / f"scan_{index}.nrrd"
+                path = folder.path / f"scan_{index}.nrrd"
                 writeVolume(volumeNode, path)
                 images.append(str(path))
         except BaseException:
-            folder.cleanup()
+            folder.remove()
             raise
         fields = {"pool": str(project.pool_folder), "images": images}
         return self._ask("pool_add_unlabelled", fields, onEnd, onEvent, folder)
@@ -172,13 +198,10 @@ class PoolWork:
         """
         project = self._project()
         if project is None:
-            raise SkcdfError("No project folder is open.", "Open or create one at the top of the panel.")
+            raise SkcdfError(
+                _("No project folder is open."), _("Open or create one at the top of the panel.")
+            )
         return project
-
-    def _folder(self) -> tempfile.TemporaryDirectory[str]:
-        return tempfile.TemporaryDirectory(
-            prefix="skcdf-case-", dir=self._temporaryFolder, ignore_cleanup_errors=True
-        )
 
     def _ask(
         self,
@@ -186,11 +209,11 @@ class PoolWork:
         fields: dict[str, Any],
         onEnd: OnEnd,
         onEvent: OnEvent,
-        folder: tempfile.TemporaryDirectory[str] | None = None,
+        folder: TemporaryFolder | None = None,
     ) -> int:
         def end(answer: Answer) -> None:
             if folder is not None:
-                folder.cleanup()
+                folder.remove()
             if request != "pool_preview" and not fields.get("dry_run"):
                 self.changed.emit()  # after an error, too: some of the files may be in
             onEnd(answer)
