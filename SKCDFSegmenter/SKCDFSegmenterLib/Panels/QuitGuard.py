@@ -53,7 +53,7 @@ class _CloseFilter(qt.QObject):
     """Asks before a window closes."""
 
     def __init__(self, mayClose: Any) -> None:
-        qt.QObject.__init__(self)
+        super().__init__()
         self._mayClose = mayClose
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
