@@ -1,0 +1,118 @@
+"""*New model: better or not?*: before and after organ by organ, what is recommended, and the user's decision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from skcdf.errors import SkcdfError
+
+from ..ComparisonTable import comparisonTable
+from ..Teaching import Candidate
+from ..Texts import _
+from ..Workspace import Workspace
+from .Dialogs import Dialogs
+from .ReportLink import openReport
+from .TeachBox import TeachBox, showText
+from .TextTable import fillTable
+
+
+class OutcomeBox(TeachBox):
+    """Is there while a new model waits for a decision, and tells afterwards what was decided."""
+
+    def __init__(self, uiFolder: Path | str, workspace: Workspace, dialogs: Dialogs) -> None:
+        super().__init__(uiFolder, "OutcomeBox", workspace, dialogs)
+        self._shown: Candidate | None = None
+        self.ui.useButton.connect("clicked()", self.onUse)
+        self.ui.keepButton.connect("clicked()", self.onKeep)
+        self.ui.reportButton.connect("clicked()", self.onReport)
+        self.hear(workspace.modelsChanged, self.update)
+        self.hear(workspace.trainingChanged, self._onTrainingChanged)
+        self.hear(workspace.projectChanged, self._onProjectChanged)
+        self.update()
+
+    def onUse(self) -> None:
+        """The new model becomes the one in use."""
+        with self.errorsSaid():
+            version = self._version()
+            self.workspace.teaching.useCandidate()
+            self.say(
+                _("{version} is in use now. Roll back, under Versions, brings the old one back.").format(
+                    version=version
+                )
+            )
+        self.update()
+
+    def onKeep(self) -> None:
+        """The model in use stays."""
+        with self.errorsSaid():
+            version = self._version()
+            self.workspace.teaching.keepOld()
+            self.say(
+                _("The old model stays in use; {version} is a candidate under Versions.").format(
+                    version=version
+                )
+            )
+        self.update()
+
+    def onReport(self) -> None:
+        """Opens the training's report."""
+        candidate = self.workspace.teaching.candidate
+        with self.errorsSaid():
+            openReport(candidate.report if candidate is not None else None)
+
+    def update(self) -> None:
+        """Shows the candidate, or nothing."""
+        candidate = self.workspace.teaching.candidate
+        ui, isThere = self.ui, candidate is not None
+        for name in (
+            "modelsLabel",
+            "recommendationLabel",
+            "table",
+            "useButton",
+            "keepButton",
+            "reportButton",
+        ):
+            getattr(ui, name).setVisible(isThere)
+        if candidate is None:
+            showText(ui.notesLabel, "")
+        elif candidate is not self._shown:
+            self._show(candidate)
+        self._shown = candidate
+        self.widget.setVisible(isThere or bool(ui.statusLabel.text))
+
+    def _show(self, candidate: Candidate) -> None:
+        ui = self.ui
+        self.say("")
+        ui.reportButton.enabled = candidate.report is not None
+        if candidate.comparison is None:
+            ui.table.setVisible(False)
+            showText(
+                ui.modelsLabel,
+                _("{line} {version} is new.").format(line=candidate.line, version=candidate.version),
+            )
+            showText(ui.recommendationLabel, _("Nothing was compared: the decision is yours alone."))
+            showText(ui.notesLabel, "")
+            return
+        try:
+            project = self.workspace.project
+            labelSet = project.pool().label_set if project is not None else None
+        except SkcdfError:
+            labelSet = None
+        table = comparisonTable(candidate.comparison, labelSet, f"{candidate.line} {candidate.version}")
+        showText(ui.modelsLabel, table.models)
+        showText(ui.recommendationLabel, table.recommendation)
+        fillTable(ui.table, table.head, [row.cells for row in table.rows], table.tips)
+        showText(ui.notesLabel, "\n".join(f"• {note}" for note in table.notes))
+
+    def _version(self) -> str:
+        candidate = self.workspace.teaching.candidate
+        return f"{candidate.line} {candidate.version}" if candidate is not None else ""
+
+    def _onTrainingChanged(self) -> None:
+        if self.workspace.teaching.running:
+            self.say("")
+        self.update()
+
+    def _onProjectChanged(self) -> None:
+        self.say("")
+        self.update()
