@@ -124,13 +124,13 @@ def tuned(pool: Path, run: Path, start: str = "", **more) -> FineTuneOutcome:
     return fine_tune(request, say=said.append, **callbacks)
 
 
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory, cases) -> Path:
-    """A model store with a promoted model that knows the toy organs, trained on the first two cases as it says."""
-    folder = tmp_path_factory.mktemp("work")
+def toy_bundle(hashes: tuple[str, ...]) -> ModelBundle:
+    """A description of `knowing_network`, which says that it was trained on scans with these hashes."""
     whole = (1.0, 1000.0)
-    hashes = tuple(voxel_hash(read_image(case.image)) for case in cases[:2])
-    bundle = ModelBundle(
+    training = TrainingRecord(
+        "supervised", 9, 0, len(hashes), 0, "toys", "2026-01-01", "0.1.0", True, image_hashes=hashes
+    )
+    return ModelBundle(
         name="toy",
         version="1",
         title="Toy",
@@ -141,11 +141,16 @@ def workplace(tmp_path_factory, cases) -> Path:
         label_set=LABELS,
         preprocessing=PLAN.to_json(),
         expects=Expectations("CT", (-150.0, 150.0), (whole, whole, whole), (whole, whole, whole), "none"),
-        training=TrainingRecord(
-            "supervised", 9, 0, 2, 0, "toys", "2026-01-01", "0.1.0", True, image_hashes=hashes
-        ),
+        training=training,
         licence="Apache-2.0",
     )
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory, cases) -> Path:
+    """A model store with a promoted model that knows the toy organs, trained on the first two cases as it says."""
+    folder = tmp_path_factory.mktemp("work")
+    bundle = toy_bundle(tuple(voxel_hash(read_image(case.image)) for case in cases[:2]))
     model = save_bundle(folder / "model", bundle, knowing_network().state_dict())
     store = ModelStore.open(folder / "store", create=True)
     store.add("toy", model.folder, parent=None, data_hash="", config={})

@@ -1,0 +1,283 @@
+"""Adding cases and scans in the section Teach, as a user does it, into a real pool by the real worker."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from user import click, write
+
+pytest_plugins = ("teaching",)
+pytestmark = pytest.mark.usefixtures("slicer")
+WORKER_S = 60
+
+
+@pytest.fixture
+def project(teach, tmp_path):
+    from skcdf.labels import LabelSet
+
+    labels = LabelSet.from_names("toy", ("spleen", "right_kidney", "left_kidney"))
+    teach.workspace.createProject(tmp_path / "project", labels, "CT", "Toys", synthetic=True)
+    return teach.workspace.project
+
+
+@pytest.fixture
+def case(teach, slicer):
+    from teaching import loadToyCase
+
+    from SKCDFSegmenterLib.SegmentRecord import setCompleted
+
+    volume, segmentation = loadToyCase(1)
+    for name in ("spleen", "left_kidney"):
+        setCompleted(segmentation.GetSegmentation().GetSegment(name), True)
+    teach.parameters.inputVolume, teach.parameters.outputSegmentation = volume, segmentation
+    slicer.app.processEvents()
+    return volume, segmentation
+
+
+def organs(box):
+    return {box.ui.organsList.item(row).text(): row for row in range(box.ui.organsList.count)}
+
+
+def check(box, title, checked=True):
+    import qt
+
+    row = next(row for text, row in organs(box).items() if text.startswith(title))
+    box.ui.organsList.item(row).setCheckState(qt.Qt.Checked if checked else qt.Qt.Unchecked)
+
+
+def isChecked(box, title):
+    import qt
+
+    row = next(row for text, row in organs(box).items() if text.startswith(title))
+    return box.ui.organsList.item(row).checkState() == qt.Qt.Checked
+
+
+def idle(box):
+    return lambda: box._request is None
+
+
+def preview(teach, pump, person="Person 1"):
+    box = teach.panel.cases
+    if person:
+        write(box.ui.subjectEdit, person)
+    click(box.ui.addButton)
+    assert pump(idle(box), WORKER_S)
+    return box
+
+
+def test_without_a_project_the_section_says_so_and_offers_the_first_case(teach, picture):
+    assert "No project folder is open" in teach.panel.ui.hintLabel.text
+    assert teach.panel.cases.widget.isVisible()
+    assert not teach.panel.training.widget.isVisible()
+    assert not teach.panel.cases.ui.addButton.enabled
+    picture(teach.window, "teach-no-project")
+
+
+def test_completed_organs_are_checked_and_stay_so(teach, project, case, pump, picture):
+    box = teach.panel.cases
+    assert isChecked(box, "Spleen") and isChecked(box, "Left kidney")
+    assert not isChecked(box, "Right kidney")
+    check(box, "Spleen", False)
+    assert isChecked(box, "Spleen")
+    assert "Spleen is completed" in box.ui.statusLabel.text
+    picture(teach.window, "teach-add-case")
+
+
+def test_a_case_goes_into_the_pool_only_after_the_user_has_seen_what_is_stored(
+    teach, project, case, pump, picture
+):
+    box = preview(teach, pump)
+    assert "Nothing is stored yet" in box.ui.previewLabel.text
+    assert "A new case for the pool: case_001" in box.ui.previewLabel.text
+    assert "For training" in box.ui.previewLabel.text
+    assert "Checked: Spleen, Left kidney." in box.ui.previewLabel.text
+    assert project.pool().records() == ()
+    assert box.ui.addButton.text == "Add to the pool"
+    picture(teach.window, "teach-add-case-preview")
+    click(box.ui.addButton)
+    assert pump(idle(box), WORKER_S)
+    assert box.ui.statusLabel.text.startswith("Added as case_001.")
+    (record,) = project.pool().records()
+    assert record.current.annotated == ("spleen", "left_kidney")
+    assert "1 partly annotated" in teach.panel.ui.countsLabel.text
+    assert "Person 1" not in json.dumps(record.to_json())
+    picture(teach.window, "teach-case-added")
+
+
+def test_the_same_scan_again_is_a_new_version_of_its_case(teach, project, case, pump):
+    box = preview(teach, pump)
+    click(box.ui.addButton)
+    assert pump(idle(box), WORKER_S)
+    check(box, "Right kidney")
+    preview(teach, pump)
+    assert "The pool has this scan: case_001 gets a new version" in box.ui.previewLabel.text
+    click(box.ui.addButton)
+    assert pump(idle(box), WORKER_S)
+    assert "Stored as a new version of case_001" in box.ui.statusLabel.text
+    assert project.counts().labelled == 1
+
+
+def test_what_the_user_changes_after_the_preview_asks_for_another_one(teach, project, case, pump):
+    box = preview(teach, pump)
+    assert box.ui.addButton.text == "Add to the pool"
+    check(box, "Right kidney")
+    assert box.ui.addButton.text.startswith("Add this case to the pool")
+    preview(teach, pump)
+    box.ui.subjectEdit.setText("Person 2")
+    box.ui.subjectEdit.textEdited("Person 2")
+    assert box.ui.addButton.text.startswith("Add this case to the pool")
+    assert project.pool().records() == ()
+
+
+def test_cancel_after_the_preview_stores_nothing(teach, project, case, pump):
+    box = preview(teach, pump)
+    click(box.ui.cancelButton)
+    assert box.ui.addButton.text.startswith("Add this case")
+    assert not box.ui.previewLabel.isVisible()
+    assert project.pool().records() == ()
+
+
+def test_exchanged_sides_are_refused_until_the_user_says_that_they_are_right(
+    teach, project, pump, slicer, picture
+):
+    from teaching import loadToyCase
+
+    volume, segmentation = loadToyCase(2)
+    segments = segmentation.GetSegmentation()
+    right, left = segments.GetSegment("right_kidney"), segments.GetSegment("left_kidney")
+    one, two = (segment.GetLabelValue() for segment in (right, left))
+    right.SetLabelValue(two)
+    left.SetLabelValue(one)
+    teach.parameters.inputVolume, teach.parameters.outputSegmentation = volume, segmentation
+    box = teach.panel.cases
+    click(box.ui.checkAllButton)
+    assert not box.ui.sidesCheckBox.isVisible()
+    preview(teach, pump)
+    assert "patient's left" in box.ui.statusLabel.text
+    assert box.ui.sidesCheckBox.isVisible() and not box.ui.sidesCheckBox.checked
+    picture(teach.window, "teach-sides-refused")
+    click(box.ui.sidesCheckBox)
+    preview(teach, pump, "")
+    assert "Nothing is stored yet" in box.ui.previewLabel.text
+    click(box.ui.addButton)
+    assert pump(idle(box), WORKER_S)
+    assert project.pool().records()[0].current.sides_accepted
+
+
+def test_nobody_named_and_nothing_checked_are_told_in_a_line(teach, project, case, pump):
+    box = teach.panel.cases
+    write(box.ui.subjectEdit, "")
+    click(box.ui.addButton)
+    assert "Nobody knows whose scan it is" in box.ui.statusLabel.text
+    for name in ("spleen", "left_kidney"):
+        from SKCDFSegmenterLib.SegmentRecord import setCompleted
+
+        setCompleted(case[1].GetSegmentation().GetSegment(name), False)
+    assert pump(lambda: not isChecked(box, "Spleen"), 5)
+    preview(teach, pump)
+    assert "no organ is marked as checked" in box.ui.statusLabel.text
+
+
+def test_the_patient_of_the_scene_stands_in_the_field(teach, project, slicer):
+    from teaching import loadToyCase
+
+    volume, segmentation = loadToyCase(3)
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    constants = slicer.vtkMRMLSubjectHierarchyConstants
+    patient = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "Doe^Jane")
+    hierarchy.SetItemAttribute(patient, constants.GetDICOMPatientIDAttributeName(), "4711")
+    hierarchy.CreateItem(patient, volume)
+    teach.parameters.inputVolume, teach.parameters.outputSegmentation = volume, segmentation
+    assert teach.panel.cases.ui.subjectEdit.text == "4711"
+
+
+def test_the_first_case_asks_for_a_project_folder_and_goes_on(teach, case, pump, tmp_path):
+    box = teach.panel.cases
+    folder = tmp_path / "new project"
+    write(box.ui.subjectEdit, "Person 1")
+    click(box.ui.addButton)
+    assert "new project with the organs of phantom13" in teach.dialogs.asked[0]
+    assert teach.workspace.project is None
+    teach.dialogs.folders.append(str(folder))
+    click(box.ui.addButton)
+    assert pump(idle(box), WORKER_S)
+    assert teach.workspace.project.root == folder
+    assert teach.parameters.projectFolder == str(folder)
+    assert "Nothing is stored yet" in box.ui.previewLabel.text
+    assert (folder / "project.json").is_file()
+
+
+def test_a_folder_that_holds_something_else_is_refused_in_a_line(teach, case, tmp_path):
+    (tmp_path / "thesis.docx").write_text("x")
+    teach.dialogs.folders.append(str(tmp_path))
+    write(teach.panel.cases.ui.subjectEdit, "Person 1")
+    click(teach.panel.cases.ui.addButton)
+    assert "Not done." in teach.panel.cases.ui.statusLabel.text
+    assert teach.workspace.project is None
+
+
+def test_closing_the_scene_during_the_check_is_safe(teach, project, case, pump):
+    from user import closeScene
+
+    box = teach.panel.cases
+    write(box.ui.subjectEdit, "Person 1")
+    click(box.ui.addButton)
+    teach.panel.sceneClosing()
+    teach.panel.setParameterNode(None)
+    closeScene()
+    assert pump(lambda: not teach.workspace.worker.busy, WORKER_S)
+    assert box.ui.subjectEdit.text == ""
+    assert project.pool().records() == ()
+
+
+def test_loaded_volumes_are_added_without_labels_and_not_twice(teach, project, case, pump, picture):
+    import qt
+
+    box = teach.panel.unlabelled
+    box.ui.group.collapsed = False
+    assert [box.ui.volumesList.item(row).text() for row in range(box.ui.volumesList.count)] == ["Scan"]
+    click(box.ui.addVolumesButton)
+    assert "No volume is checked" in box.ui.statusLabel.text
+    box.ui.volumesList.item(0).setCheckState(qt.Qt.Checked)
+    click(box.ui.addVolumesButton)
+    assert pump(idle(box), WORKER_S)
+    assert box.ui.statusLabel.text == "1 scan was added."
+    assert "1 without labels" in teach.panel.ui.countsLabel.text
+    box.ui.volumesList.item(0).setCheckState(qt.Qt.Checked)
+    click(box.ui.addVolumesButton)
+    assert pump(idle(box), WORKER_S)
+    assert "1 was in the pool already" in box.ui.statusLabel.text
+    picture(teach.window, "teach-unlabelled")
+
+
+def test_a_folder_of_scans_is_added_and_what_is_no_scan_is_named(teach, project, pump, tmp_path, slicer):
+    from teaching import loadToyCase
+
+    from skcdf.image import read_image
+
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    volume, _segmentation = loadToyCase(5)
+    from SKCDFSegmenterLib.VolumeImage import writeVolume
+
+    writeVolume(volume, folder / "one.nrrd")
+    assert read_image(folder / "one.nrrd").array.any()
+    (folder / "two.nrrd").write_bytes(b"NRRD0004\nno scan")
+    box = teach.panel.unlabelled
+    box.ui.group.collapsed = False
+    teach.dialogs.folders.append(str(folder))
+    click(box.ui.addFolderButton)
+    assert pump(idle(box), WORKER_S)
+    assert "1 scan was added." in box.ui.statusLabel.text
+    assert "Not added: two.nrrd" in box.ui.statusLabel.text
+    assert project.counts().unlabelled == 1
+
+
+def test_a_volume_that_is_deleted_leaves_the_list(teach, project, case, slicer):
+    box = teach.panel.unlabelled
+    assert box.ui.volumesList.count == 1
+    slicer.mrmlScene.RemoveNode(case[0])
+    assert box.ui.volumesList.count == 0
+    assert not Path(project.root / "nothing").exists()

@@ -1,0 +1,276 @@
+"""Training in the section Teach with a real training of toy scans: train, stop, quit, resume, compare, decide."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from user import choose, click
+
+pytest_plugins = ("teaching",)
+pytestmark = pytest.mark.usefixtures("slicer")
+TRAINING_S = 240
+WORKER_S = 90
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory) -> Path:
+    """A project with a model in use."""
+    from toy_project import makeToyProject
+
+    return makeToyProject(tmp_path_factory.mktemp("toys") / "project")
+
+
+@pytest.fixture(scope="module")
+def trained(toys, tmp_path_factory) -> Path:
+    """The same after a training on which nobody has decided, as after a night."""
+    from teaching import ROOT
+
+    folder = shutil.copytree(toys, tmp_path_factory.mktemp("trained") / "project")
+    command = [sys.executable, "-m", "skcdf", "finetune", f"{folder}/pool", f"{folder}/runs/2026-11-26_1"]
+    command += ["--store", f"{folder}/models", "--name", "Toys", "--model", "Toys@v1", "--device", "cpu"]
+    command += ["--method", "supervised", "--iterations", "2", "--validations", "1", "--stdin", "ignore"]
+    subprocess.run(command, check=True, cwd=ROOT / "engine", capture_output=True)
+    return folder
+
+
+@pytest.fixture
+def opened(teach, tmp_path):
+    """Opens a copy of a project."""
+
+    def opened(folder: Path) -> Path:
+        copy = shutil.copytree(folder, tmp_path / "project")
+        teach.workspace.openProject(copy)
+        return copy
+
+    return opened
+
+
+def cells(table):
+    return [
+        [table.item(row, column).text() for column in range(table.columnCount)]
+        for row in range(table.rowCount)
+    ]
+
+
+def test_stop_quit_and_resume_until_there_is_a_new_model(teach, opened, toys, pump, slicer, picture):
+    from teaching import openedTeachPanel
+
+    from SKCDFSegmenterLib.Panels.QuitGuard import QuitGuard
+
+    opened(toys)
+    box, teaching = teach.panel.training, teach.workspace.teaching
+    assert box.ui.trainButton.text == "Train"
+    assert "Toys v1 (in use)" in box.ui.startComboBox.currentText
+    choose(box.ui.methodComboBox, "Labelled cases only (supervised)")
+    choose(box.ui.presetComboBox, "Quick: a first look")
+    assert (teach.parameters.method, teach.parameters.preset) == ("supervised", "quick")
+    box.ui.timeBudgetSpinBox.value = 0
+    assert teach.parameters.timeBudgetMinutes == 0
+    picture(teach.window, "teach-before-training")
+
+    click(box.ui.trainButton)
+    assert box.ui.trainButton.text == "Stop"
+    assert not box.ui.methodComboBox.enabled
+    assert pump(lambda: "Training:" in box.ui.progressLabel.text, WORKER_S), box.ui.statusLabel.text
+    assert pump(lambda: box.ui.progressBar.value > 100, WORKER_S)
+    assert "voxel counts as so many of background" in box.ui.balanceLabel.text
+    picture(teach.window, "teach-training")
+    click(box.ui.curvesButton)
+    assert box.ui.curvesButton.text == "Back to the old layout"
+    picture(slicer.util.mainWindow(), "teach-curves")
+    click(box.ui.curvesButton)
+    assert box.ui.curvesButton.text == "Show curves"
+
+    guard = QuitGuard(teach.workspace, teach.dialogs)
+    assert not guard.mayClose()
+    assert teaching.running
+    teach.dialogs.buttons.append("Stop training and quit")
+    assert guard.mayClose()
+    assert not teaching.running
+    guard.cleanup()
+    assert "A checkpoint of" in box.ui.statusLabel.text
+
+    with openedTeachPanel(teach.workspace) as later:  # Slicer starts again
+        box = later.panel.training
+        assert box.ui.trainButton.text == "Resume"
+        assert "was stopped after" in box.ui.resumeLabel.text
+        assert box.ui.anewButton.isVisible()
+        picture(later.window, "teach-resume")
+        click(box.ui.trainButton)
+        assert box.ui.trainButton.text == "Stop"
+        assert pump(lambda: not teaching.running, TRAINING_S)
+        assert "Done" in box.ui.statusLabel.text
+        assert teaching.candidate.version == "v2"
+        assert later.panel.outcome.widget.isVisible()
+        picture(later.window, "teach-done")
+
+
+def test_a_stop_before_the_first_checkpoint_says_that_training_begins_anew(teach, opened, toys, pump):
+    opened(toys)
+    box = teach.panel.training
+    click(box.ui.trainButton)
+    assert pump(lambda: teach.workspace.teaching.process.lastProgress, WORKER_S)
+    click(box.ui.trainButton)
+    assert box.ui.trainButton.text == "Stopping…"
+    assert not box.ui.trainButton.enabled
+    assert pump(lambda: not teach.workspace.teaching.running, 30)
+    assert "Stopped" in box.ui.statusLabel.text
+
+
+def test_cases_can_be_added_while_a_training_runs_and_count_for_the_next_one(
+    teach, opened, toys, pump, picture
+):
+    import qt
+    from teaching import loadToyCase
+
+    opened(toys)
+    teach.parameters.inputVolume, teach.parameters.outputSegmentation = loadToyCase(7)
+    click(teach.panel.training.ui.trainButton)
+    assert "counts for the next one" in teach.panel.cases.ui.caseLabel.text
+    box = teach.panel.unlabelled
+    box.ui.group.collapsed = False
+    box.ui.volumesList.item(0).setCheckState(qt.Qt.Checked)
+    click(box.ui.addVolumesButton)
+    assert pump(lambda: box._request is None, WORKER_S)
+    assert "1 scan was added." in box.ui.statusLabel.text
+    assert "counts for the next one" in box.ui.statusLabel.text
+    assert teach.workspace.teaching.running
+    click(teach.panel.training.ui.trainButton)
+    assert pump(lambda: not teach.workspace.teaching.running, 30)
+
+
+def test_a_pool_without_labelled_cases_is_told_in_a_line(teach, tmp_path):
+    from skcdf.labels import LabelSet
+
+    teach.workspace.createProject(tmp_path / "empty", LabelSet.load("phantom13"), "CT", synthetic=True)
+    click(teach.panel.training.ui.trainButton)
+    assert "no labelled case to train on" in teach.panel.training.ui.statusLabel.text
+    assert teach.panel.training.ui.trainButton.text == "Train"
+
+
+def test_an_engine_that_cannot_start_is_told_and_train_is_offered_again(
+    teach, opened, toys, pump, monkeypatch
+):
+    opened(toys)
+    monkeypatch.setattr(teach.workspace, "_slicerHome", "/nowhere")
+    click(teach.panel.training.ui.trainButton)
+    assert "Not done." in teach.panel.training.ui.statusLabel.text
+    assert teach.panel.training.ui.trainButton.text == "Train"
+    assert teach.panel.training.ui.methodComboBox.enabled
+
+
+def test_the_model_of_a_night_waits_with_its_table_and_can_be_put_into_use(teach, opened, trained, picture):
+    opened(trained)
+    box = teach.panel.outcome
+    assert box.widget.isVisible()
+    table = cells(box.ui.table)
+    assert [row[0] for row in table] == ["Mean of organs", "Spleen", "Right kidney", "Left kidney"]
+    assert all("→" in row[1] for row in table)
+    assert {row[3] for row in table} <= {
+        f"{verdict}\n3 cases" for verdict in ("better", "worse", "cannot tell")
+    }
+    assert box.ui.recommendationLabel.text
+    assert "Toys v1, in use, and Toys v2, new, on the same 3 validation cases." in box.ui.modelsLabel.text
+    picture(teach.window, "teach-outcome")
+    click(box.ui.useButton)
+    assert "Toys v2 is in use now" in box.ui.statusLabel.text
+    assert not box.ui.table.isVisible()
+    assert teach.workspace.project.store().promoted("Toys").version == "v2"
+    assert "Toys v2 (in use)" in teach.panel.training.ui.startComboBox.currentText
+
+
+def test_keeping_the_old_model_is_remembered(teach, opened, trained):
+    folder = opened(trained)
+    box = teach.panel.outcome
+    click(box.ui.keepButton)
+    assert "The old model stays in use" in box.ui.statusLabel.text
+    assert teach.workspace.project.store().promoted("Toys").version == "v1"
+    teach.workspace.closeProject()
+    teach.workspace.openProject(folder)
+    assert not box.widget.isVisible()
+
+
+def test_versions_show_state_date_and_parent_and_lead_back(teach, opened, trained, picture):
+    opened(trained)
+    box = teach.panel.versions
+    box.ui.group.collapsed = False
+    rows = cells(box.ui.table)
+    assert [row[:2] for row in rows] == [["v2", "candidate"], ["v1", "in use"]]
+    assert [row[3] for row in rows] == ["Toys@v1", "nothing"]
+    assert not box.ui.useButton.enabled
+    box.ui.table.selectRow(0)
+    assert "Toys@v2" in box.ui.detailsLabel.text
+    click(box.ui.useButton)
+    assert cells(box.ui.table)[0][1] == "in use"
+    assert not teach.panel.outcome.ui.table.isVisible()
+    picture(teach.window, "teach-versions")
+    click(box.ui.rollBackButton)
+    assert "Toys@v1 is in use again." in box.ui.statusLabel.text
+    assert [row[1] for row in cells(box.ui.table)] == ["retired", "in use"]
+    click(box.ui.rollBackButton)
+    assert "Not done." in box.ui.statusLabel.text
+
+
+def test_the_report_opens_in_the_browser_and_a_deleted_one_is_told(teach, opened, trained, monkeypatch):
+    import qt
+
+    from SKCDFSegmenterLib.Panels import ReportLink
+
+    folder, seen = opened(trained), []
+    monkeypatch.setattr(
+        ReportLink,
+        "qt",
+        type(
+            "Recorder",
+            (),
+            {
+                "QUrl": qt.QUrl,
+                "QDesktopServices": type(
+                    "Services",
+                    (),
+                    {"openUrl": staticmethod(lambda url: seen.append(url.toLocalFile()) or True)},
+                ),
+            },
+        ),
+    )
+    click(teach.panel.outcome.ui.reportButton)
+    report = folder / "runs" / "2026-11-26_1" / "report.html"
+    assert seen == [str(report)]
+    box = teach.panel.versions
+    box.ui.group.collapsed = False
+    box.ui.table.selectRow(0)
+    report.unlink()
+    click(box.ui.reportButton)
+    assert "There is no report of that training" in box.ui.statusLabel.text
+
+
+def test_the_next_case_to_review_comes_beside_what_is_in_the_scene(
+    teach, opened, toys, pump, slicer, picture
+):
+    from teaching import loadToyCase
+
+    opened(toys)
+    mine, segmentation = loadToyCase(9, "Mine")
+    teach.parameters.inputVolume, teach.parameters.outputSegmentation = mine, segmentation
+    box = teach.panel.review
+    box.ui.group.collapsed = False
+    assert "2 scans without labels wait for review." in box.ui.reviewLabel.text
+    click(box.ui.nextButton)
+    assert pump(lambda: box._request is None, WORKER_S)
+    assert "1 of 2: case_00" in box.ui.reviewLabel.text and "Why:" in box.ui.reviewLabel.text
+    first = teach.parameters.inputVolume
+    assert first.GetName() in box.ui.reviewLabel.text
+    assert teach.parameters.outputSegmentation is None
+    assert slicer.mrmlScene.IsNodePresent(mine) and slicer.mrmlScene.IsNodePresent(segmentation)
+    logic = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    assert logic.GetBackgroundVolumeID() == first.GetID()
+    picture(teach.window, "teach-review")
+    click(box.ui.nextButton)
+    assert "2 of 2:" in box.ui.reviewLabel.text
+    assert teach.parameters.inputVolume is not first
+    click(box.ui.nextButton)
+    assert "That was the last one" in box.ui.statusLabel.text
