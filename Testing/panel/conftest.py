@@ -62,6 +62,33 @@ def dialogs(slicer: Any) -> Any:
 
 
 @pytest.fixture
+def packages(slicer: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """``slicer.packaging`` and ``PyTorchUtils`` with a recorder in place of pip.
+
+    ``monkeypatch.delitem(sys.modules, "PyTorchUtils")`` is a Slicer without the PyTorch extension;
+    `withoutPackaging` one before
+    5.12.
+    """
+    from slicer_parts import package_installer
+
+    installer = package_installer.PackageInstaller()
+    module = package_installer.packagingModule(installer)
+    monkeypatch.setattr(slicer, "packaging", module, raising=False)
+    monkeypatch.setitem(sys.modules, "slicer.packaging", module)
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", package_installer.pyTorchUtilsModule(installer))
+    return installer
+
+
+@pytest.fixture
+def withoutPackaging(packages: Any, slicer: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A Slicer before 5.12: no ``slicer.packaging``, but ``slicer.util.pip_install``; returns the recorder."""
+    monkeypatch.delattr(slicer, "packaging")
+    monkeypatch.setitem(sys.modules, "slicer.packaging", None)
+    monkeypatch.setattr(slicer.util, "pip_install", packages.pip_install)
+    return packages
+
+
+@pytest.fixture
 def module(slicer: Any) -> Iterator[Any]:
     """The module's widget, set up and entered as when the user chooses the module; ``module.ui`` has its widgets."""
     from panel_bootstrap import SCRIPTS, loadModule, unloadModule

@@ -330,6 +330,17 @@ class TestConnections:
         button.click()
         assert Counter.count == 1
 
+    def test_many_signals_do_not_wear_out_true_and_none(self, qt):
+        import sys
+
+        button = qt.QPushButton()
+        button.checkable = True
+        button.connect("toggled(bool)", lambda checked: None)
+        for _ in range(3000):
+            button.toggle()
+            button.property("nothing")
+        assert min(map(sys.getrefcount, (True, False, None))) > 1 << 30
+
     def test_blocked_signals_are_silent(self, qt):
         box, seen = qt.QSpinBox(), []
         box.connect("valueChanged(int)", seen.append)

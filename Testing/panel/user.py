@@ -87,6 +87,30 @@ def closeScene() -> None:
     slicer.app.processEvents()
 
 
+def quitSlicer() -> bool:
+    """Closes the main window and, if nothing keeps it open, ends the application as far as modules can tell.
+
+    Returns:
+        Whether it ended: the window is closed, the module was left, ``aboutToQuit()`` came, and then ``cleanup()``.
+    """
+    window = slicer.util.mainWindow()
+    window.show()
+    if not window.close():
+        return False
+    QtCore.QMetaObject.invokeMethod(slicer.app, "aboutToQuit")
+    manager = slicer.app.moduleManager()
+    for name in manager.factoryManager().loadedModuleNames():
+        manager.moduleAboutToBeUnloaded(name)
+    slicer.app.processEvents()
+    return True
+
+
+def startupCompleted() -> None:
+    """Tells modules that Slicer has started."""
+    slicer.app.startupCompleted()
+    slicer.app.processEvents()
+
+
 def screenshot(widget: Any, path: Path) -> Path:
     """Draws a widget as it is on screen into a PNG file."""
     slicer.app.processEvents()

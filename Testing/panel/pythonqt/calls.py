@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
+import functools
 import inspect
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -63,6 +65,15 @@ def _fitted(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Iterato
                 yield fitted
 
 
+def _isValue(kind: type[enum.Enum], number: int) -> bool:
+    """Whether a number is a value of an enum, or a combination of its values where it is a set of flags."""
+    values = [member.value for member in kind.__members__.values()]
+    if number in values:
+        return True
+    known = functools.reduce(operator.or_, values, 0)
+    return issubclass(kind, enum.Flag) and number & ~known == 0
+
+
 def _signatures(function: Callable[..., Any]) -> Any:
     """One or more signatures of a function of PySide, which keeps them with the class that declares it."""
     owner = getattr(function, "__self__", None)
@@ -76,10 +87,7 @@ def _signatures(function: Callable[..., Any]) -> Any:
 def _fit(argument: Any, annotation: Any) -> Any:
     isEnum = isinstance(annotation, type) and issubclass(annotation, enum.Enum)
     if isEnum and isinstance(argument, int) and not isinstance(argument, enum.Enum):
-        try:
-            return annotation(argument)
-        except ValueError:
-            return argument
+        return annotation(argument) if _isValue(annotation, argument) else argument
     if annotation is int and isinstance(argument, float):  # PythonQt rounds down
         return int(argument // 1)
     if annotation is str and argument is None:

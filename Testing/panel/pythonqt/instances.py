@@ -112,7 +112,7 @@ def _get(object_: Any, name: str, raw: Callable[[Any, str], Any]) -> Any:
     isQObject = isinstance(object_, QtCore.QObject)
     if isQObject:
         _requireAlive(object_, name)
-        if name == "name":
+        if name == "name" and propertyIndex(object_, name) < 0:
             name = "objectName"
         if propertyIndex(object_, name) >= 0:
             return _read(object_, name)
@@ -175,7 +175,7 @@ def _set(object_: Any, name: str, value: Any) -> None:
     if loading and isinstance(value, QtCore.QObject) and QtCore.QObject.objectName(value) == name:
         return
     _requireAlive(object_, name)
-    if name == "name":
+    if name == "name" and propertyIndex(object_, name) < 0:
         name = "objectName"
     index = propertyIndex(object_, name)
     if index >= 0:

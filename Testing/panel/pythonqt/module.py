@@ -10,6 +10,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 
 from . import instances
 from .classes import QtClass
+from .immortal import makeImmortal
 from .ui_loader import UiLoader
 from .value_types import QByteArray, QSignalBlocker
 
@@ -49,6 +50,7 @@ def publish(standIns: dict[str, type]) -> None:
     """
     if "qt" in sys.modules:
         return
+    makeImmortal()
     instances.install()
     ctk = {name: QtClass(kind) for name, kind in standIns.items() if name.startswith("ctk")}
     UiLoader.standIns.update(standIns)

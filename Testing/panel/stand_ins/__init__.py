@@ -7,9 +7,27 @@ Slicer must have been started (`panel_bootstrap`) before this is imported: widge
 
 from __future__ import annotations
 
-from . import ctk_collapsible, ctk_inputs, mrml_widget, node_combo_box, segment_editor, segments_table
+from . import (
+    ctk_collapsible,
+    ctk_inputs,
+    ctk_others,
+    mrml_views,
+    mrml_widget,
+    node_combo_box,
+    segment_editor,
+    segments_table,
+)
 
-MODULES = (ctk_collapsible, ctk_inputs, mrml_widget, node_combo_box, segments_table, segment_editor)
+MODULES = (
+    ctk_collapsible,
+    ctk_inputs,
+    ctk_others,
+    mrml_views,
+    mrml_widget,
+    node_combo_box,
+    segment_editor,
+    segments_table,
+)
 WIDGETS = {
     name: kind
     for module in MODULES

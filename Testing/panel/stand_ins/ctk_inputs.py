@@ -10,8 +10,6 @@ from PySide6.QtWidgets import (
     QDoubleSpinBox,
     QFileDialog,
     QHBoxLayout,
-    QLabel,
-    QMessageBox,
     QPushButton,
     QSlider,
     QToolButton,
@@ -277,33 +275,3 @@ class ctkComboBox(QComboBox):
         self.setPlaceholderText(text)
 
     defaultText = Property(str, lambda self: self._defaultText, _setDefaultText)
-
-
-class ctkMessageBox(QMessageBox):
-    """A message box that can be asked not to come again."""
-
-    CPP = True
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._key, self._dontShow = "", False
-
-    def _setKey(self, key: str) -> None:
-        self._key = key
-
-    def _setDontShow(self, dontShow: bool) -> None:
-        self._dontShow = dontShow
-
-    dontShowAgainSettingsKey = Property(str, lambda self: self._key, _setKey)
-    dontShowAgain = Property(bool, lambda self: self._dontShow, _setDontShow)
-    dontShowAgainVisible = Property(bool, lambda self: bool(self._key), lambda self, shown: None)
-
-
-class ctkFittedTextBrowser(QLabel):
-    """A text as high as it needs."""
-
-    CPP = True
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setWordWrap(True)

@@ -10,6 +10,8 @@ import vtk
 from PySide6.QtCore import Property, QObject, Signal
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
+from .mrml_views import qMRMLPlotWidget
+
 
 class qMRMLSliceWidget(QWidget):
     """A slice view."""
@@ -37,20 +39,6 @@ class qMRMLSliceWidget(QWidget):
     def fitSliceToBackground(self) -> None:
         """Fits the view."""
         self._logic.FitSliceToBackground()
-
-
-class qMRMLPlotWidget(QWidget):
-    """The view of plots: shows which chart it has."""
-
-    CPP = True
-
-    def __init__(self, node: Any, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._node = node
-
-    def mrmlPlotViewNode(self) -> Any:
-        """The view's node."""
-        return self._node
 
 
 class qMRMLThreeDWidget(QWidget):
@@ -117,7 +105,7 @@ class qSlicerLayoutManager(QObject):
             logic = slicer.vtkMRMLSliceLogic()
             logic.SetMRMLApplicationLogic(self._applicationLogic)
             logic.SetMRMLScene(scene)
-            logic.AddSliceNode(sliceNode.GetLayoutName())
+            logic.SetSliceNode(sliceNode)
             self._logics.AddItem(logic)
             self._slices[sliceNode.GetLayoutName()] = qMRMLSliceWidget(logic)
 
@@ -161,7 +149,11 @@ class qSlicerLayoutManager(QObject):
     def plotWidget(self, index: int) -> qMRMLPlotWidget | None:
         """A view of plots; there is none where the layout has none."""
         nodes = slicer.util.getNodesByClass("vtkMRMLPlotViewNode")
-        return qMRMLPlotWidget(nodes[index]) if index < len(nodes) else None
+        if index >= len(nodes):
+            return None
+        widget = qMRMLPlotWidget()
+        widget.setMRMLPlotViewNode(nodes[index])
+        return widget
 
     def resetSliceViews(self) -> None:
         """Fits all slice views."""

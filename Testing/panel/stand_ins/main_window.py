@@ -6,6 +6,7 @@ from typing import Any
 
 import slicer
 from PySide6.QtCore import Property, QObject, Signal
+from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import QMainWindow, QScrollArea
 
 
@@ -52,6 +53,11 @@ class qSlicerMainWindow(QMainWindow):
     def moduleSelector(self) -> qSlicerModuleSelectorToolBar:
         """The module selector."""
         return self._selector
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Leaves the shown module, as Slicer does after its own question about unsaved data; filters come first."""
+        self._selector.selectModule("")
+        event.accept()
 
     def _show(self, widget: Any) -> None:
         if self._area.widget() is not widget:

@@ -294,6 +294,10 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
             shortcut.deleteLater()
         self._shortcuts = []
 
+    def turnOffLightboxes(self) -> bool:
+        """Shows one slice in each view; whether there were more."""
+        return False
+
     def rotateSliceViewsToSegmentation(self) -> None:
         """Turns the slice views to the voxel grid."""
         for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):

@@ -1,0 +1,22 @@
+"""What a panel that was left has not taken away: Slicer's users complain of just these."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def byEditor(editor: Any) -> list[str]:
+    """What a segment editor still holds: a tool in hand, the views, keys of the main window."""
+    return list(editor._leftBehind)
+
+
+def observersOf(scene: Any) -> int:
+    """How many observers of the scene there are; compare before and after."""
+    events = (
+        scene.StartCloseEvent,
+        scene.EndCloseEvent,
+        scene.EndImportEvent,
+        scene.NodeAddedEvent,
+        scene.NodeRemovedEvent,
+    )
+    return sum(1 for event in events if scene.HasObserver(event))
