@@ -109,7 +109,9 @@ def _execute(dialog: QtWidgets.QDialog) -> Any:
 
 def _executeMessage(box: QtWidgets.QMessageBox) -> Any:
     buttons = {
-        plain(QtCore.QObject.property(item, "text")): item for item in QtWidgets.QMessageBox.buttons(box)
+        plain(QtCore.QObject.property(item, "text")): item
+        for item in QtWidgets.QMessageBox.buttons(box)
+        if "Details" not in QtCore.QObject.property(item, "text")  # shows more, and answers nothing
     }
     if not buttons:
         added = QtWidgets.QMessageBox.addButton(box, QtWidgets.QMessageBox.StandardButton.Ok)
