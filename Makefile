@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SKCDF := $(BIN)/python -m skcdf
-RENDERING := libegl1 libgl1-mesa-dri
+RENDERING := libegl1 libgl1-mesa-dri libgl1 libxkbcommon0 libfontconfig1 libglib2.0-0 libdbus-1-3 fonts-dejavu-core
 BROWSER := chromium chromium-driver
 
 .PHONY: demo test soak lint format pictures bench clean help
@@ -53,8 +53,8 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/nnunet_integrity.py
 	$(BIN)/python benchmarks/startup.py
 
-# Rendering without a screen needs EGL and Mesa, the report's test a browser. Root with apt gets them; others are told,
-# and the rest goes on.
+# Rendering without a screen needs EGL and Mesa, the panel's tests what Qt links to and a font, the report's test a browser.
+# Root with apt gets them; others are told, and the rest goes on.
 .PHONY: rendering
 rendering:
 	@PATH=$$PATH:/sbin:/usr/sbin; \
@@ -63,7 +63,9 @@ rendering:
 	        apt-get update -qq && apt-get install -qq -y --no-install-recommends $$2 >/dev/null \
 	        || echo "$$1 tests will be skipped: could not install $$2"; \
 	    else echo "$$1 tests will be skipped: install $$2 to run them"; fi; }; \
-	{ ldconfig -p 2>/dev/null | grep -q libEGL.so.1 && ls /usr/lib/*/dri/swrast_dri.so >/dev/null 2>&1; } \
+	( for library in EGL.so.1 GL.so.1 xkbcommon.so.0 fontconfig.so.1 glib-2.0.so.0 dbus-1.so.3; do \
+	    ldconfig -p 2>/dev/null | grep -q "lib$$library" || exit 1; done; \
+	    ls /usr/lib/*/dri/swrast_dri.so /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf >/dev/null 2>&1 ) \
 	    || get rendering "$(RENDERING)"; \
 	{ command -v chromium && command -v chromedriver; } >/dev/null || get browser "$(BROWSER)"
 

@@ -22,7 +22,12 @@ from mrml_bootstrap import startSlicerCore
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "SKCDFSegmenter"
-FOLDER = Path(tempfile.gettempdir())
+MORE_LOGICS = {
+    "plots": "vtkSlicerPlotsLogic",
+    "tables": "vtkSlicerTablesLogic",
+    "markups": "vtkSlicerMarkupsLogic",
+}
+"""Of modules that panels use beside those of the tests of MRML."""
 
 
 def startPanelApplication() -> Any:
@@ -73,7 +78,18 @@ def _startApplication(slicer: Any, home: Path) -> None:
     application.temporaryPath = core.applicationLogic().GetTemporaryPath()
     application._layoutManager = qSlicerLayoutManager(core.applicationLogic(), application)
     slicer.app = application
+    for name, className in MORE_LOGICS.items():
+        if not hasattr(slicer.modules, name):
+            setattr(slicer.modules, name, _startLogic(slicer, name, className))
     application._mainWindow = qSlicerMainWindow()
+
+
+def _startLogic(slicer: Any, name: str, className: str) -> Any:
+    logic = getattr(slicer, className)()
+    logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
+    slicer.app.applicationLogic().SetModuleLogic(name.capitalize(), logic)
+    logic.SetMRMLScene(slicer.mrmlScene)
+    return types.SimpleNamespace(logic=lambda: logic)
 
 
 def _makeHome(home: Path) -> Path:
@@ -114,6 +130,7 @@ def _publishParts(slicer: Any) -> None:
 def enterScene(slicer: Any) -> None:
     """Empties the scene, and gives it the nodes that the application has in each: layout, views, selection."""
     leaveScene(slicer)
+    slicer.app.applicationLogic().GetColorLogic().AddDefaultColorNodes()
     slicer.app.layoutManager()._enterScene(slicer.mrmlScene)
 
 

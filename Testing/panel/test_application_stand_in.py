@@ -6,10 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-
-pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
-pytest.importorskip("PySide6.QtWidgets", reason="PySide6 is not installed (pip install PySide6-Essentials)")
-
 import user
 
 MODULE = """

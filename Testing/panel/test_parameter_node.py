@@ -7,11 +7,6 @@ from typing import Annotated
 
 import numpy as np
 import pytest
-
-pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
-pytest.importorskip("PySide6.QtWidgets", reason="PySide6 is not installed (pip install PySide6-Essentials)")
-
-import slicer as core
 import user
 
 
@@ -19,18 +14,8 @@ import user
 def kind(slicer):
     from slicer.parameterNodeWrapper import Choice, Default, WithinRange, parameterNodeWrapper
 
-    class Parameters:
-        volume: core.vtkMRMLScalarVolumeNode
-        name: str
-        allOrgans: bool = True
-        organs: list[str]
-        overlap: Annotated[float, WithinRange(0, 0.9)] = 0.5
-        minutes: Annotated[int, Default(10)]
-        device: Annotated[str, Choice(["auto", "cpu"])] = "auto"
-        folder: pathlib.Path
-
-    Parameters.__annotations__ = {
-        "volume": core.vtkMRMLScalarVolumeNode,
+    fields = {
+        "volume": slicer.vtkMRMLScalarVolumeNode,
         "name": str,
         "allOrgans": bool,
         "organs": list[str],
@@ -39,7 +24,9 @@ def kind(slicer):
         "device": Annotated[str, Choice(["auto", "cpu"])],
         "folder": pathlib.Path,
     }
-    return parameterNodeWrapper(Parameters)
+    # As a class body with these annotations, and values for three of them, would be.
+    body = {"__annotations__": fields, "allOrgans": True, "overlap": 0.5, "device": "auto"}
+    return parameterNodeWrapper(type("Parameters", (), body))
 
 
 @pytest.fixture
@@ -166,7 +153,9 @@ class TestWidgets:
 
     @pytest.fixture
     def ui(self, widgets):
-        return type("Ui", (), {})() if not widgets else _namespace(widgets)
+        ui = type("Ui", (), {})()
+        ui.__dict__.update(widgets)
+        return ui
 
     def test_widgets_show_the_fields_and_fields_follow_the_widgets(self, parameters, widgets, ui, ct):
         parameters.name = "case 7"
@@ -218,9 +207,3 @@ class TestWidgets:
         made = getattr(importlib.import_module(module), widget)()
         with pytest.raises(RuntimeError, match=message):
             parameters.connectParametersToGui({parameter: made})
-
-
-def _namespace(widgets):
-    ui = type("Ui", (), {})()
-    ui.__dict__.update(widgets)
-    return ui

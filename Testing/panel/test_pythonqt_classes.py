@@ -7,9 +7,6 @@ import sys
 
 import pytest
 
-pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
-pytest.importorskip("PySide6.QtWidgets", reason="PySide6 is not installed (pip install PySide6-Essentials)")
-
 
 @pytest.fixture
 def qt(slicer):

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
-pytest.importorskip("PySide6.QtWidgets", reason="PySide6 is not installed (pip install PySide6-Essentials)")
-
 
 @pytest.fixture
 def qt(slicer):

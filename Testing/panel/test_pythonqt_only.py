@@ -7,10 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
-pytest.importorskip("PySide6.QtWidgets", reason="PySide6 is not installed (pip install PySide6-Essentials)")
-
 import script_widgets
 
 ROOT = Path(__file__).resolve().parents[2]

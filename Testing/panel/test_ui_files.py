@@ -9,9 +9,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
-pytest.importorskip("PySide6.QtWidgets", reason="PySide6 is not installed (pip install PySide6-Essentials)")
-
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "SKCDFSegmenter").rglob("*.ui"))
 INTERACTIVE = re.compile(

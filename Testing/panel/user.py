@@ -7,16 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import slicer
-from PySide6 import QtCore
+
+def application() -> Any:
+    """The ``slicer`` module; not imported before a test asks for it, so that test files can import this one anyway."""
+    import slicer
+
+    return slicer
 
 
 def pump(until: Callable[[], Any] = lambda: False, seconds: float = 10.0) -> bool:
     """Runs the event loop until something is true, or the time is over; whether it is true."""
+    from PySide6 import QtCore
+
     deadline = time.monotonic() + seconds
     while not until():
-        slicer.app.processEvents()
-        slicer.app.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete)
+        application().app.processEvents()
+        application().app.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete)
         if time.monotonic() > deadline:
             return bool(until())
         time.sleep(0.005)
@@ -31,7 +37,7 @@ def click(button: Any) -> None:
     """
     _requireUsable(button)
     button.click()
-    slicer.app.processEvents()
+    application().app.processEvents()
 
 
 def choose(selector: Any, choice: Any) -> None:
@@ -53,7 +59,7 @@ def choose(selector: Any, choice: Any) -> None:
         )
         selector.setCurrentIndex(index)
         selector.activated(index)
-    slicer.app.processEvents()
+    application().app.processEvents()
 
 
 def write(field: Any, text: str) -> None:
@@ -66,14 +72,14 @@ def write(field: Any, text: str) -> None:
     else:
         field.setText(text)
         field.editingFinished()
-    slicer.app.processEvents()
+    application().app.processEvents()
 
 
 def unfold(section: Any, isOpen: bool = True) -> None:
     """Opens or closes a section."""
     if section.collapsed == isOpen:
         section.click()
-        slicer.app.processEvents()
+        application().app.processEvents()
 
 
 def _requireUsable(widget: Any) -> None:
@@ -83,8 +89,8 @@ def _requireUsable(widget: Any) -> None:
 
 def closeScene() -> None:
     """What *Close Scene* of the File menu does."""
-    slicer.mrmlScene.Clear(0)
-    slicer.app.processEvents()
+    application().mrmlScene.Clear(0)
+    application().app.processEvents()
 
 
 def quitSlicer() -> bool:
@@ -93,27 +99,29 @@ def quitSlicer() -> bool:
     Returns:
         Whether it ended: the window is closed, the module was left, ``aboutToQuit()`` came, and then ``cleanup()``.
     """
-    window = slicer.util.mainWindow()
+    from PySide6 import QtCore
+
+    window = application().util.mainWindow()
     window.show()
     if not window.close():
         return False
-    QtCore.QMetaObject.invokeMethod(slicer.app, "aboutToQuit")
-    manager = slicer.app.moduleManager()
+    QtCore.QMetaObject.invokeMethod(application().app, "aboutToQuit")
+    manager = application().app.moduleManager()
     for name in manager.factoryManager().loadedModuleNames():
         manager.moduleAboutToBeUnloaded(name)
-    slicer.app.processEvents()
+    application().app.processEvents()
     return True
 
 
 def startupCompleted() -> None:
     """Tells modules that Slicer has started."""
-    slicer.app.startupCompleted()
-    slicer.app.processEvents()
+    application().app.startupCompleted()
+    application().app.processEvents()
 
 
 def screenshot(widget: Any, path: Path) -> Path:
     """Draws a widget as it is on screen into a PNG file."""
-    slicer.app.processEvents()
+    application().app.processEvents()
     path.parent.mkdir(parents=True, exist_ok=True)
     assert widget.grab().save(str(path)), path
     return path
