@@ -22,9 +22,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def panelApplication() -> Any:
     """The ``slicer`` module with an application around it."""
     pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
-    pytest.importorskip(
-        "PySide6.QtWidgets", reason="PySide6 is not installed (pip install PySide6-Essentials)"
-    )
+    reason = "PySide6 is not installed (pip install PySide6-Essentials), or a library that it needs (make rendering)"
+    pytest.importorskip("PySide6.QtWidgets", reason=reason, exc_type=ImportError)
     from panel_bootstrap import startPanelApplication
 
     return startPanelApplication()
@@ -94,10 +93,12 @@ def module(slicer: Any) -> Iterator[Any]:
     from panel_bootstrap import SCRIPTS, loadModule, unloadModule
 
     loaded = loadModule(slicer, SCRIPTS / "SKCDFSegmenter.py")
-    slicer.util.selectModule("SKCDFSegmenter")
-    slicer.util.mainWindow().show()
-    yield loaded.widgetRepresentation().self()
-    unloadModule(slicer, loaded)
+    try:
+        slicer.util.selectModule("SKCDFSegmenter")
+        slicer.util.mainWindow().show()
+        yield loaded.widgetRepresentation().self()
+    finally:
+        unloadModule(slicer, loaded)
 
 
 @pytest.fixture

@@ -75,6 +75,7 @@ def _startApplication(slicer: Any, home: Path) -> None:
     )
     application._logic, application._core = core.applicationLogic(), core
     application.slicerHome = str(_makeHome(home))
+    os.environ["PATH"] = os.pathsep.join([f"{application.slicerHome}/bin", os.environ.get("PATH", "")])
     application.temporaryPath = core.applicationLogic().GetTemporaryPath()
     application._layoutManager = qSlicerLayoutManager(core.applicationLogic(), application)
     slicer.app = application

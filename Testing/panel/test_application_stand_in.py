@@ -99,6 +99,14 @@ class TestModules:
         slicer.util.mainWindow().removeEventFilter(keeper)
         assert "quit" not in slicer.modules.LittleWidget.calls
 
+    def test_reloading_cleans_up_and_sets_up_the_new_one(self, little, slicer):
+        slicer.util.selectModule("Little")
+        old = slicer.modules.LittleWidget
+        slicer.util.reloadScriptedModule("Little")
+        new = slicer.modules.LittleWidget
+        assert old.calls[-1] == "cleanup" and new.calls == ["setup", "enter"]
+        assert type(new) is not type(old) and new.parent is old.parent
+
     def test_start_up_is_told(self, slicer):
         seen = []
         slicer.app.connect("startupCompleted()", lambda: seen.append(1))
@@ -158,6 +166,17 @@ class TestFiles:
         assert slicer.util.saveNode(node, str(tmp_path / "organs.seg.nrrd"))
         loaded = slicer.util.loadSegmentation(tmp_path / "organs.seg.nrrd")
         assert loaded.GetSegmentation().GetNthSegment(0).GetName() == "liver"
+
+
+class TestChildren:
+    def test_slicers_own_function_runs_a_module_in_its_python(self, slicer):
+        said = []
+        slicer.util.executePythonModule("platform", [], logCallback=said.append)
+        assert sys.platform[:3] in "".join(said).lower()
+
+    def test_a_message_for_a_while_goes_by_itself(self, slicer, dialogs):
+        slicer.util.delayDisplay("Segmented.", 600)
+        assert "Segmented." in dialogs.texts[0] and not dialogs.unanswered
 
 
 class TestPackages:

@@ -140,6 +140,18 @@ class TestFunctions:
         box.setStandardButtons(qt.QMessageBox.Yes | qt.QMessageBox.No)
         assert box.exec_() == qt.QMessageBox.Yes
 
+    def test_the_same_function_of_the_same_object_is_equal(self, qt):
+        label, other = qt.QLabel(), qt.QLabel()
+        assert label.clear == label.clear and label.clear != other.clear and label.clear != label.adjustSize
+
+    def test_a_function_of_qt_can_be_connected_and_disconnected(self, qt):
+        edit, label = qt.QLineEdit(), qt.QLabel()
+        edit.connect("textChanged(QString)", label.setText)
+        edit.text = "spleen"
+        assert edit.disconnect("textChanged(QString)", label.setText)
+        edit.text = "liver"
+        assert label.text == "spleen"
+
     def test_everything_knows_its_class(self, qt):
         button = qt.QPushButton()
         assert button.className() == "QPushButton"

@@ -14,6 +14,24 @@ from shibokensupport.signature import get_signature
 from .conversion import shown, taken
 
 
+class Function:
+    """A function of an object or a class, as PythonQt hands it out: equal to the next one of the same
+    name and object."""
+
+    def __init__(self, function: Callable[..., Any], label: str) -> None:
+        self._function, self._label = function, label
+        self.__name__ = label.rpartition(".")[2]
+
+    def __call__(self, *arguments: Any) -> Any:
+        return call(self._function, arguments, self._label)
+
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, Function) and self._function == other._function
+
+    def __hash__(self) -> int:
+        return hash(self._function)
+
+
 def call(function: Callable[..., Any], arguments: tuple[Any, ...], label: str) -> Any:
     """Calls a function of PySide or of a stand-in.
 

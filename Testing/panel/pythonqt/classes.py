@@ -11,8 +11,9 @@ from typing import Any
 
 from PySide6 import QtCore
 
-from .calls import call
+from .calls import Function, call
 from .conversion import shown
+from .decorators import STATIC
 from .enums import enumType
 from .instances import HIDDEN
 
@@ -60,6 +61,8 @@ class QtClass:
     def __getattr__(self, name: str) -> Any:
         if name in HIDDEN or (name.startswith("_") and not name.startswith("__")):
             raise AttributeError(f"type object '{self._kind.__name__}' has no attribute '{name}'")
+        if (self._kind.__name__, name) in STATIC:
+            return STATIC[self._kind.__name__, name]
         member = getattr(self._kind, name)
         if isinstance(member, enum.Enum):
             return shown(member)
@@ -67,5 +70,4 @@ class QtClass:
             return enumType(member) if issubclass(member, enum.Enum) else QtClass(member)
         if isinstance(member, QtCore.Signal) or not callable(member) or name.startswith("__"):
             return member
-        label = f"{self._kind.__name__}.{name}"
-        return lambda *arguments: call(member, arguments, label)
+        return Function(member, f"{self._kind.__name__}.{name}")

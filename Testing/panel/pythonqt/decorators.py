@@ -83,6 +83,16 @@ def delete(object_: Any) -> None:
     shiboken6.delete(object_)
 
 
+def singleShot(milliseconds: int, *target: Any) -> None:
+    """``QTimer.singleShot(time, callable)``, or with a receiver and its slot."""
+    timer = QtCore.QTimer(QtCore.QCoreApplication.instance())
+    QtCore.QTimer.setSingleShot(timer, True)
+    signals.connect(timer, "timeout()", *target)
+    signals.connect(timer, "timeout()", timer, "deleteLater()")
+    QtCore.QTimer.start(timer, int(milliseconds))
+
+
+STATIC = {("QTimer", "singleShot"): singleShot}
 QOBJECT = {
     "connect": connect,
     "disconnect": disconnect,

@@ -101,7 +101,10 @@ def _execute(dialog: QtWidgets.QDialog) -> Any:
     elif answered:
         _clickButton(dialog, answer)
     else:
-        recorder.unanswered.append(shown)
+        if QtCore.QObject.findChildren(dialog, QtWidgets.QAbstractButton):
+            recorder.unanswered.append(
+                shown
+            )  # one without buttons, as of slicer.util.delayDisplay, goes by itself
         QtWidgets.QDialog.reject(dialog)
     QtWidgets.QWidget.hide(dialog)
     return QtWidgets.QDialog.result(dialog)

@@ -18,7 +18,7 @@ import shiboken6
 from PySide6 import QtCore
 
 from . import decorators, signals
-from .calls import call
+from .calls import Function
 from .conversion import shown, taken
 from .enums import enumType
 
@@ -162,8 +162,7 @@ def _shownMember(object_: Any, kind: type, name: str, member: Any) -> Any:
     if isinstance(member, types.MethodType):  # of a stand-in; Qt looks for overridden functions this way, too
         return member
     if callable(member) and not isinstance(member, type):
-        label = f"{cppClass(kind).__name__}.{name}"
-        return lambda *arguments: call(member, arguments, label)
+        return Function(member, f"{cppClass(kind).__name__}.{name}")
     return member
 
 

@@ -43,6 +43,7 @@ class qSlicerScriptedLoadableModule(QObject):
         """The module's widget, made and set up at the first call."""
         if self._widget is None:
             self._widget = qSlicerScriptedLoadableModuleWidget()
+            self._widget._module = self
             self._widget.setLayout(QVBoxLayout())
             self._widget.setMRMLScene(slicer.mrmlScene)
             self._makePython()
@@ -56,11 +57,6 @@ class qSlicerScriptedLoadableModule(QObject):
         self._widget._python = python
         setattr(slicer.modules, f"{self.name}Widget", python)
         python.setup()
-
-    def _reload(self) -> None:
-        self._makePython()
-        if self._widget.isEntered:
-            self._widget._python.enter()
 
 
 class _Factory(QObject):

@@ -44,6 +44,7 @@ class qSlicerScriptedLoadableModuleWidget(qSlicerWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._python: Any = None
+        self._module: Any = None
         self._entered = False
 
     isEntered = Property(bool, lambda self: self._entered)
@@ -51,6 +52,12 @@ class qSlicerScriptedLoadableModuleWidget(qSlicerWidget):
     def self(self) -> Any:
         """The Python widget."""
         return self._python
+
+    def reload(self) -> None:
+        """Makes the Python widget anew, after its module was."""
+        self._module._makePython()
+        if self._entered:
+            self._python.enter()
 
     def enter(self) -> None:
         """The user comes to the module."""
