@@ -164,6 +164,21 @@ class TestAnotherPython:
         bench.bind(parameters())
         assert bench.workspace.options.pythonPath == str(python)
 
+    def test_that_is_gone_meanwhile_is_told_and_slicers_own_is_used(self, bench, dialogs, tmp_path):
+        doctorSays(tmp_path / "env")
+        python = tmp_path / "env" / "bin" / "PythonSlicer"
+        self.choose(bench, dialogs, python)
+        python.unlink()
+        bench.bind(parameters())
+        assert bench.workspace.options.pythonPath == ""
+        assert "no longer there" in bench.ui.pythonLabel.text
+
+    def test_what_the_panel_knows_is_of_the_python_that_was_chosen(self, bench, dialogs, tmp_path):
+        doctorSays(tmp_path / "env", device="Apple M3 (MPS)")
+        self.choose(bench, dialogs, tmp_path / "env" / "bin" / "PythonSlicer")
+        assert user.pump(lambda: bench.workspace.readiness is not None, 60)
+        assert bench.workspace.readiness.device == "Apple M3 (MPS)"
+
     def test_a_scene_from_elsewhere_runs_nothing_by_itself(self, bench, tmp_path, screenshot):
         trace = tmp_path / "was_run"
         program = tmp_path / "somebodys_python"

@@ -233,6 +233,29 @@ def test_loaded_segmentations_are_taken_as_they_are_ticked(slicer, window, works
     assert record.current.annotated == ("spleen",)
 
 
+def test_what_is_imported_is_what_was_checked(slicer, window, workspace):
+    node = makeSegmentation(slicer, "ours", 0)
+    user.click(window.ui.loadedButton)
+    user.click(window.ui.checkButton)
+    waitForEnd(window)
+    node.GetSegmentation().RemoveAllSegments()
+    user.click(window.ui.importButton)
+    waitForEnd(window)
+    (record,) = workspace.project.pool().records()
+    assert record.current.annotated == ("spleen",)
+
+
+def test_no_copy_of_a_scan_is_left_behind(slicer, window, workspace):
+    makeSegmentation(slicer, "ours", 0)
+    before = set(Path(workspace.temporaryFolder).iterdir())
+    user.click(window.ui.loadedButton)
+    user.click(window.ui.checkButton)
+    waitForEnd(window)
+    assert set(Path(workspace.temporaryFolder).iterdir()) != before
+    user.click(window.ui.closeButton)
+    assert set(Path(workspace.temporaryFolder).iterdir()) == before
+
+
 def test_closing_the_scene_takes_away_what_was_about_to_be_imported(slicer, window):
     makeSegmentation(slicer, "ours", 0)
     user.click(window.ui.loadedButton)

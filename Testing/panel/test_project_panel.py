@@ -130,6 +130,20 @@ def test_a_scene_brings_its_project_along(bench, tmp_path):
     assert bench.workspace.project.root == project.root
 
 
+def test_a_project_that_was_left_can_be_asked_for_again(bench, tmp_path):
+    first, second = (Project.create(tmp_path / name, ABDOMEN, "CT") for name in ("first", "second"))
+    for project in (first, second, first):
+        bench.parameterNode.projectFolder = str(project.root)
+        bench.changed()
+        assert bench.workspace.project.root == project.root
+
+
+def test_the_window_forgets_the_name_of_the_last_project(bench, dialogs, tmp_path):
+    user.click(newProject(bench, "Abdomen", tmp_path, dialogs).ui.createButton)
+    user.click(bench.ui.newOtherButton)
+    assert bench.section.newProjectDialog.ui.nameEdit.text == ""
+
+
 def test_a_scene_whose_project_is_gone_is_told_once_and_keeps_what_is_open(bench, tmp_path):
     bench.workspace.createProject(tmp_path / "Abdomen", ABDOMEN, "CT")
     bench.parameterNode.projectFolder = str(tmp_path / "gone")

@@ -38,7 +38,7 @@ class AdvancedPanel(Section):
     def __init__(self, uiFolder: Path | str, workspace: Workspace, dialogs: Dialogs) -> None:
         super().__init__(uiFolder, "AdvancedPanel", workspace, dialogs)
         self.installer = Installer(workspace, dialogs)
-        self._python = PythonChoice(self.ui, workspace, dialogs, self._applyOptions)
+        self._python = PythonChoice(self.ui, workspace, dialogs, self._onPythonChosen)
         self._files = DeleteFiles(self.ui, workspace, dialogs, self._guarded)
         self._models = ModelExchange(self.ui, workspace, dialogs, self._guarded)
         self._repairing = False
@@ -100,6 +100,10 @@ class AdvancedPanel(Section):
         if node is not None:
             options = WorkspaceOptions(self._python.path, node.device, node.keepWarmMinutes)
             self.workspace.setOptions(options)
+
+    def _onPythonChosen(self) -> None:
+        self._applyOptions()
+        self.workspace.checkReadiness()  # what was known is of the other one
 
     def _onDevice(self, index: int) -> None:
         if self.parameterNode is not None:

@@ -165,7 +165,7 @@ class ImportDialog(Window):
         self._turn += 1
         turn, end = self._turn, self._onChecked if dryRun else self._onImported
         try:
-            source = self._source.folder(self._decisions)
+            source = self._source.folder(self._decisions, isNew=dryRun)
             self._request = self._workspace.pool.importAnnotated(
                 source,
                 lambda answer: end(answer) if turn == self._turn else None,

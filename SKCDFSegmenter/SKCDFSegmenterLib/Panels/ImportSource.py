@@ -78,16 +78,17 @@ class ImportSource:
         self._table.blockSignals(False)
         return len(self._cases)
 
-    def folder(self, decisions: ImportDecisions) -> Path:
-        """The folder to import from; segmentations of the scene are written now, as they are now.
+    def folder(self, decisions: ImportDecisions, *, isNew: bool) -> Path:
+        """The folder to import from.
 
         Args:
+            isNew: segmentations of the scene are written as they are now; else they are as they were checked.
             decisions: gets whose scans they are, where the scene knows it and the user has not said otherwise.
 
         Raises:
             SkcdfError: nothing is chosen, or a segmentation cannot be written.
         """
-        if self.isLoaded:
+        if self.isLoaded and isNew:
             self._unstage()
             self._folder = self._stage()
             subjects = stageLoaded(self._ticked(), self._folder)

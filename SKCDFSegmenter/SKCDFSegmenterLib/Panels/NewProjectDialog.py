@@ -47,6 +47,12 @@ class NewProjectDialog(Window):
         self.ui.cancelButton.connect("clicked()", self.close)
         self._onKindOfList()
 
+    def open(self) -> None:
+        """Shows the window, without the name of the last project."""
+        self.ui.nameEdit.text = ""
+        self.ui.nameEdit.setFocus()
+        super().open()
+
     def _labelSet(self) -> LabelSet:
         if self.ui.ownButton.checked:
             return ownLabelSet(self.ui.organsEdit.plainText)

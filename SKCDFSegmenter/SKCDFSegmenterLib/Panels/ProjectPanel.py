@@ -146,6 +146,7 @@ class ProjectPanel(Section):
             return
         try:
             self.workspace.openProject(folder)
+            self._refused = ""
         except SkcdfError as error:
             self._show(f"{error.message} {error.hint}")
 

@@ -5,6 +5,7 @@ A scene names a Python, too, and may come from somebody else: what it names is o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -44,29 +45,33 @@ class PythonChoice:
 
     @property
     def path(self) -> str:
-        """The Python to run; empty: Slicer's."""
-        return str(qt.QSettings().value(TRUSTED_PYTHON) or "")
+        """The Python to run; empty: Slicer's, also where the chosen one is gone."""
+        chosen = self._chosen()
+        return chosen if os.path.isfile(chosen) else ""
 
     def setParameterNode(self, parameterNode: Any) -> None:
         """Takes the parameters of a scene, or none."""
         self._parameterNode = parameterNode
         if parameterNode is not None and not parameterNode.pythonPath:
-            parameterNode.pythonPath = self.path
+            parameterNode.pythonPath = self._chosen()
         self._show()
 
     def parametersChanged(self) -> None:
         """A script or a scene may name another Python."""
         self._show()
 
+    def _chosen(self) -> str:
+        return str(qt.QSettings().value(TRUSTED_PYTHON) or "")
+
     def _scenes(self) -> str:
         """The Python that the scene names and nobody on this computer has chosen."""
         named = "" if self._parameterNode is None else self._parameterNode.pythonPath
-        return named if named != self.path else ""
+        return named if named != self._chosen() else ""
 
     def _show(self) -> None:
         self._ui.pythonEdit.text = self.path
-        self._ui.slicerPythonButton.enabled = bool(self.path or self._scenes())
-        scenes = self._scenes()
+        chosen, scenes = self._chosen(), self._scenes()
+        self._ui.slicerPythonButton.enabled = bool(chosen or scenes)
         self._ui.scenePythonButton.visible = bool(scenes)
         if self._checking:
             text = _("Looking what {python} has …").format(python=self._checking)
@@ -75,6 +80,8 @@ class PythonChoice:
                 "The scene asks for {python}. It is not used unless you trust it and press Check and use."
             )
             text = text.format(python=scenes)
+        elif chosen and not self.path:
+            text = _("{python} is no longer there: Slicer's own is used.").format(python=chosen)
         else:
             text = self._finding
         self._ui.pythonLabel.text = breakable(text)

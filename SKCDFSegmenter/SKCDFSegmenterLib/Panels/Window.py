@@ -48,8 +48,8 @@ class Window:
 
     def cleanup(self) -> None:
         """Called when the application closes and before the module is reloaded."""
+        self.window.reject()  # as when the user closes it: nothing may be left running or lying about
         self.window.disconnect("finished(int)", self._onFinished)
-        self.window.reject()
         self.window.deleteLater()
 
     def _onFinished(self, _result: int) -> None:
