@@ -250,3 +250,19 @@ def test_a_slicer_without_its_python_is_told(bench, home, screenshot):
     look(bench)
     assert "PythonSlicer" in bench.ui.setUpLabel.text
     screenshot(bench.section.widget, "set_up_unknown")
+
+
+def test_the_engines_own_doctor_is_understood(slicer):
+    from SKCDFSegmenterLib.Panels.ProjectPanel import ProjectPanel
+
+    bench = SectionBench(ProjectPanel, makeWorkspace(), parameters())
+    try:
+        bench.section.enter()
+        assert user.pump(lambda: bench.workspace.readiness is not None, 120)
+        assert bench.workspace.readiness.error is None
+        assert bench.workspace.readiness.ready, bench.workspace.readiness.report
+        assert not bench.ui.setUpBox.isVisible()
+        assert bench.ui.deviceLabel.text.startswith("Computes on: ")
+        print(bench.ui.deviceLabel.text)
+    finally:
+        bench.close()
