@@ -22,7 +22,9 @@ def doctorSays(home: Path, torch: str = "ready", others: str = "ready", **report
     packages = {"torch": {"state": torch, "version": "2.6.0", "detail": report.pop("detail", "")}}
     packages |= {name: {"state": others, "version": "1"} for name in ("safetensors", "nibabel")}
     # Where Slicer's own pip would install, or the panel would take it for another Python.
-    said = {"packages": packages, "site_packages": sysconfig.get_path("purelib"), "device": "CPU, 8 threads"}
+    said = {"packages": packages, "site_packages": sysconfig.get_path("purelib")}
+    if torch == "ready":
+        said["device"] = "CPU, 8 threads"
     answers(home, json.dumps({**said, **report}))
 
 

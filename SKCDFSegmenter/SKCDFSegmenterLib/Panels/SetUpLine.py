@@ -6,6 +6,7 @@ from typing import Any
 
 import qt
 
+from ..DeviceLine import deviceDetail, deviceLine
 from ..Installation import InstallPlan
 from ..ProjectWords import breakable
 from ..Readiness import Readiness
@@ -107,11 +108,8 @@ class SetUpLine:
         hello, readiness = self._workspace.worker.hello, self._workspace.readiness
         if self._workspace.checkingReadiness:
             text = _("Looking at what this computer can compute with …")
-        elif hello is not None and hello.get("device"):
-            text = _("Computes on: {device}").format(device=hello["device"])
-        elif readiness is not None and readiness.ready and readiness.device:
-            text = _("Computes on: {device}").format(device=readiness.device)
         else:
-            text = ""
+            text = deviceLine(hello, readiness)
         self.ui.deviceLabel.text = text
         self.ui.deviceLabel.visible = bool(text)
+        self.ui.deviceLabel.toolTip = deviceDetail(hello, readiness)
