@@ -64,6 +64,12 @@ class TestOptions:
         user.click(bench.ui.overlapCheckBox)
         assert bench.ui.overlapSlider.enabled and bench.parameterNode.ownOverlap
 
+    def test_are_left_alone_while_the_module_is_closed(self, bench):
+        left = bench.parameterNode
+        bench.bind(None)
+        bench.ui.keepWarmSpinBox.setValue(99)
+        assert left.keepWarmMinutes != 99
+
     def test_a_scene_brings_its_device(self, bench):
         bench.parameterNode.device = "cuda"
         bench.changed()

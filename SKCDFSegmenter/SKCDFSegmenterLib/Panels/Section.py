@@ -16,6 +16,10 @@ from ..Workspace import Workspace
 from .Dialogs import Dialogs
 
 
+PARAMETER_PROPERTY = "SlicerParameterName"
+"""Of a widget in a ``.ui`` file: which parameter it shows."""
+
+
 class Section:
     """What all sections have.
 
@@ -40,7 +44,13 @@ class Section:
             self.parameterNode.disconnectGui(self._guiTag)
         self.parameterNode = parameterNode
         if parameterNode is not None:
-            self._guiTag = parameterNode.connectGui(self.ui)
+            # Slicer's own connectGui keeps its tag to itself, so that nothing could be unbound again.
+            self._guiTag = parameterNode.connectParametersToGui(self._boundWidgets())
+
+    def _boundWidgets(self) -> dict[str, Any]:
+        """The widgets that show a parameter each, by its name."""
+        named = ((widget.property(PARAMETER_PROPERTY), widget) for widget in vars(self.ui).values())
+        return {str(name): widget for name, widget in named if name}
 
     def parametersChanged(self) -> None:
         """Called after a parameter has changed, or the node itself."""
