@@ -79,6 +79,7 @@ def settle(bench: Any) -> None:
     """Waits until nothing is installed or looked for any more."""
     busy = lambda: bench.section.setUp.installer.running or bench.workspace.checkingReadiness  # noqa: E731
     assert user.pump(lambda: not busy(), 30)
+    user.pump(seconds=0.1)  # the panel finds its size
 
 
 def test_the_module_is_there_before_it_looks(bench, screenshot):

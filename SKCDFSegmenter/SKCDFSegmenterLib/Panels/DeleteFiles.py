@@ -55,10 +55,10 @@ class DeleteFiles:
         self._ui.partsList.blockSignals(True)
         self._ui.partsList.clear()
         for part in (*PARTS, WHOLE):
-            item = qt.QListWidgetItem(f"{titles[part]}: {sizeInWords(self._sizes[part])}")
+            self._ui.partsList.addItem(f"{titles[part]}: {sizeInWords(self._sizes[part])}")
+            item = self._ui.partsList.item(self._ui.partsList.count - 1)
             item.setFlags(qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
             item.setCheckState(qt.Qt.Unchecked)
-            self._ui.partsList.addItem(item)
         self._ui.partsList.blockSignals(False)
         self._ui.filesLabel.text = ""
         self._ui.deleteBox.visible = True

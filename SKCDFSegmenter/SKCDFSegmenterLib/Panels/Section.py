@@ -15,7 +15,6 @@ from skcdf.errors import SkcdfError
 from ..Workspace import Workspace
 from .Dialogs import Dialogs
 
-
 PARAMETER_PROPERTY = "SlicerParameterName"
 """Of a widget in a ``.ui`` file: which parameter it shows."""
 
