@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from skcdf.comparison import HOW_TO_GET_CASES, Comparison, Row
@@ -34,7 +35,7 @@ class ComparisonRow:
     @property
     def cells(self) -> tuple[str, ...]:
         """From left to right, narrow enough for Slicer's module panel."""
-        return (self.organ, self.dice, self.difference, f"{self.verdict}\n{self.cases}")
+        return (f"{self.organ}\n{self.verdict}, {self.cases}", self.dice, self.difference)
 
 
 @dataclass(frozen=True)
@@ -69,17 +70,17 @@ def comparisonTable(
         newModel: what the new model is called; empty: as when it was compared, which was before it got its version.
     """
     titles = {label.name: label.title for label in labelSet.labels} if labelSet is not None else {}
-    head = (_("Organ"), _("Dice"), _("Change"), _("Verdict"))
+    head = (_("Organ and verdict"), _("Dice"), _("Change"))
     tips = (
-        _("The organ; the first row is the mean over all organs."),
+        _(
+            "The first row is the mean over all organs. Better or worse only where the whole range of the change is "
+            "on one side of zero, from three cases on. Cases: how many validation cases show the organ; none of them "
+            "was trained on."
+        ),
         _("Overlap with the annotation, 0 to 1: of the model in use, then of the new one."),
         _(
-            "Mean of new minus old over the same cases. In brackets: where it lies with 95 % confidence. "
+            "Mean of new minus old over the same cases. Below: the range in which it lies with 95 % confidence. "
             "If that range holds zero, nobody can tell."
-        ),
-        _(
-            "Better or worse only where the whole range is on one side of zero, from three cases on. "
-            "Below: how many validation cases show the organ; none of them was trained on."
         ),
     )
     rows = [_row(row, titles, comparison.before is not None) for row in (comparison.mean, *comparison.organs)]
@@ -88,8 +89,8 @@ def comparisonTable(
         tips,
         tuple(rows),
         _models(comparison, newModel or comparison.after),
-        recommendationWords(comparison),
-        notesOf(comparison),
+        _withTitles(recommendationWords(comparison), titles),
+        tuple(_withTitles(note, titles) for note in notesOf(comparison)),
     )
 
 
@@ -123,6 +124,11 @@ def _models(comparison: Comparison, new: str) -> str:
     )
 
 
+def _withTitles(text: str, titles: dict[str, str]) -> str:
+    """The engine's sentence with ``right_kidney`` as people call it."""
+    return re.sub(r"[a-z0-9]+(?:_[a-z0-9]+)+", lambda found: titles.get(found[0], found[0]), text)
+
+
 def _row(row: Row, titles: dict[str, str], compared: bool) -> ComparisonRow:
     title = _("Mean of organs") if row.organ == MEAN else titles.get(row.organ, row.organ.replace("_", " "))
     dice = f"{_dice(row.before)}\n→ {_dice(row.after)}" if compared else _dice(row.after)
@@ -140,13 +146,13 @@ def _difference(row: Row) -> str:
     if row.interval is None:
         return signed(row.difference)
     low, high = row.interval
-    return f"{signed(row.difference)}\n({signed(low)} … {signed(high)})"
+    return f"{signed(row.difference)}\n{signed(low)} … {signed(high)}"
 
 
 def _verdict(row: Row, compared: bool) -> str:
     if row.verdict is None:
         return {
-            "to the old": _("lost: only the old model knows it"),
+            "to the old": _("lost: the new model lacks it"),
             "to the new": _("new organ") if compared else NOTHING,
             "to both": NOTHING,
         }[row.known]

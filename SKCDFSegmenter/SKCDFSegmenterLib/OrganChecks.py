@@ -37,9 +37,9 @@ class OrganCheck:
     def text(self) -> str:
         """The line: organ and state."""
         states = {
-            "completed": _("completed in the Segment Editor"),
-            "present": _("not marked as completed"),
-            "missing": _("no segment: checked means that it is not there"),
+            "completed": _("completed"),
+            "present": _("not completed"),
+            "missing": _("no segment; check if absent"),
         }
         return f"{self.title} ({states[self.presence]})"
 

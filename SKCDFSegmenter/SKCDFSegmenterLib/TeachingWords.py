@@ -61,7 +61,7 @@ def splitWords(answer: Mapping[str, Any]) -> str:
     return (
         _("For training, like the other scans of this person.")
         if related
-        else _("For training: every person is, but the third and then every fifth.")
+        else _("For training. The third person, and then every fifth, is kept for validation.")
     )
 
 

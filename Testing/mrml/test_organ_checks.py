@@ -43,9 +43,7 @@ def test_only_completed_organs_are_checked_at_first(segmentation):
     assert found["liver"] == ("present", False)
     assert found["aorta"] == ("missing", False)
     assert checkedNames(checks) == ("spleen",)
-    assert next(check.text for check in checks if check.name == "spleen") == (
-        "Spleen (completed in the Segment Editor)"
-    )
+    assert next(check.text for check in checks if check.name == "spleen") == "Spleen (completed)"
 
 
 def test_what_the_user_says_holds_but_a_completed_organ_stays_checked(segmentation):

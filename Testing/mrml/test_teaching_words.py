@@ -33,7 +33,7 @@ def test_every_state_of_the_pool_is_counted_by_name():
 def test_a_preview_tells_name_use_volumes_agreement_and_warnings():
     text = Words.previewWords(ADDED, PHANTOM)
     assert "A new case for the pool: case_004." in text
-    assert "For training: every person is" in text
+    assert "For training. The third person" in text
     assert "Spleen 182 mL, Gallbladder none, Left adrenal gland 3.5 mL" in text
     assert "agrees by 0.77 on average, least for Left adrenal gland (0.60)" in text
     assert "Please check: spleen has 2 pieces" in text

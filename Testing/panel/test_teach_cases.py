@@ -54,6 +54,11 @@ def isChecked(box, title):
     return box.ui.organsList.item(row).checkState() == qt.Qt.Checked
 
 
+def leftovers(slicer):
+    """Folders with somebody's scan that are still there."""
+    return [path.name for path in Path(slicer.app.temporaryPath).glob("skcdf-*")]
+
+
 def idle(box):
     return lambda: box._request is None
 
@@ -86,7 +91,7 @@ def test_completed_organs_are_checked_and_stay_so(teach, project, case, pump, pi
 
 
 def test_a_case_goes_into_the_pool_only_after_the_user_has_seen_what_is_stored(
-    teach, project, case, pump, picture
+    teach, project, case, pump, picture, slicer
 ):
     box = preview(teach, pump)
     assert "Nothing is stored yet" in box.ui.previewLabel.text
@@ -103,6 +108,7 @@ def test_a_case_goes_into_the_pool_only_after_the_user_has_seen_what_is_stored(
     assert record.current.annotated == ("spleen", "left_kidney")
     assert "1 partly annotated" in teach.panel.ui.countsLabel.text
     assert "Person 1" not in json.dumps(record.to_json())
+    assert leftovers(slicer) == []
     picture(teach.window, "teach-case-added")
 
 
@@ -129,6 +135,36 @@ def test_what_the_user_changes_after_the_preview_asks_for_another_one(teach, pro
     box.ui.subjectEdit.textEdited("Person 2")
     assert box.ui.addButton.text.startswith("Add this case to the pool")
     assert project.pool().records() == ()
+
+
+def test_what_is_drawn_after_the_preview_asks_for_another_one(teach, project, case, pump, slicer):
+    import numpy as np
+
+    volume, segmentation = case
+    box = preview(teach, pump)
+    voxels = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, "spleen", volume)
+    slicer.util.updateSegmentBinaryLabelmapFromArray(np.roll(voxels, 1, 0), segmentation, "spleen", volume)
+    assert pump(lambda: box.ui.addButton.text.startswith("Add this case"), 5)
+    preview(teach, pump)
+    slicer.util.arrayFromVolume(volume)[0] = 5
+    slicer.util.arrayFromVolumeModified(volume)
+    assert pump(lambda: box.ui.addButton.text.startswith("Add this case"), 5)
+    assert leftovers(slicer) == []
+
+
+def test_another_scan_chosen_during_the_look_is_not_taken_for_the_first(teach, project, case, pump, slicer):
+    from teaching import loadToyCase
+
+    box = teach.panel.cases
+    write(box.ui.subjectEdit, "Person 1")
+    click(box.ui.addButton)
+    assert not box.ui.addButton.enabled
+    teach.parameters.inputVolume, teach.parameters.outputSegmentation = loadToyCase(8, "Other")
+    assert box.ui.addButton.enabled
+    assert pump(lambda: not teach.workspace.worker.busy, WORKER_S)
+    assert box.ui.addButton.text.startswith("Add this case")
+    assert box.ui.subjectEdit.text == ""
+    assert leftovers(slicer) == []
 
 
 def test_cancel_after_the_preview_stores_nothing(teach, project, case, pump):
@@ -281,3 +317,28 @@ def test_a_volume_that_is_deleted_leaves_the_list(teach, project, case, slicer):
     slicer.mrmlScene.RemoveNode(case[0])
     assert box.ui.volumesList.count == 0
     assert not Path(project.root / "nothing").exists()
+
+
+def test_every_control_can_be_read_out_and_explains_itself(teach, project, case):
+    import qt
+
+    for box in (teach.panel, *teach.panel.boxes):
+        widgets = [item for item in vars(box.ui).values() if isinstance(item, qt.QWidget)]
+        controls = [item for item in widgets if item.focusPolicy & qt.Qt.TabFocus]
+        assert controls
+        for control in controls:
+            if not control.name.startswith("qt_"):
+                assert control.accessibleName, control.name
+                assert control.toolTip or isinstance(control, qt.QLabel), control.name
+        labels = [item for item in widgets if isinstance(item, qt.QLabel) and "&" in item.text]
+        assert all(label.buddy() is not None for label in labels)
+
+
+@pytest.mark.parametrize("width", [350, 450])
+def test_the_section_fits_a_narrow_panel(teach, project, case, pump, picture, width):
+    teach.window.resize(width, 900)
+    for box in teach.panel.boxes:
+        box.ui.group.collapsed = False
+    preview(teach, pump, "a person with a rather long name that goes on and on and on")
+    picture(teach.window, f"teach-{width}")
+    assert teach.window.horizontalScrollBar().maximum == 0

@@ -20,6 +20,8 @@ class CheckList:
 
     def __init__(self, widget: Any) -> None:
         self.widget = widget
+        # A bar would hide the last row of a short list; a long text is in the tool tip, too.
+        widget.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
         self._keys: list[str] = []
 
     def fill(self, entries: Sequence[tuple[str, str, bool]]) -> None:
@@ -56,4 +58,4 @@ class CheckList:
         """As high as its entries, so that a short list leaves no hole in the panel."""
         rows = min(max(len(self._keys), 1), MOST_ROWS)
         height = rows * max(self.widget.sizeHintForRow(0), self.widget.fontMetrics().height())
-        self.widget.setFixedHeight(height + 2 * self.widget.frameWidth)
+        self.widget.setFixedHeight(height + 2 * self.widget.frameWidth + 4)

@@ -13,16 +13,14 @@ def fillTable(
     head: Sequence[str],
     rows: Sequence[Sequence[str]],
     tips: Sequence[str] = (),
-    mostRows: int = 15,
 ) -> None:
-    """Replaces what a table shows. The first column takes the room that the others leave; few rows leave no hole.
+    """Replaces what a table shows. The first column takes the room that the others leave.
 
     Args:
         table: a ``QTableWidget``.
         head: names of the columns.
         rows: texts, as many in each as there are columns; a line break makes two lines.
         tips: what the columns mean.
-        mostRows: that are seen at once; of more the table scrolls.
     """
     table.setRowCount(0)
     table.setColumnCount(len(head))
@@ -41,6 +39,3 @@ def fillTable(
         header.setSectionResizeMode(column, mode)
     table.verticalHeader().setVisible(False)
     table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-    table.resizeRowsToContents()
-    height = sum(table.rowHeight(row) for row in range(min(len(rows), mostRows)))
-    table.setFixedHeight(header.sizeHint.height() + height + 2 * table.frameWidth + 2)

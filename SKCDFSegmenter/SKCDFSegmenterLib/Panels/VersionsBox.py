@@ -68,7 +68,7 @@ class VersionsBox(TeachBox):
             except SkcdfError as error:
                 self.say(failureWords(error))
         blocked = self.ui.table.blockSignals(True)
-        fillTable(self.ui.table, versionHead(), [row.cells for row in self._rows], mostRows=6)
+        fillTable(self.ui.table, versionHead(), [row.cells for row in self._rows])
         for number, row in enumerate(self._rows):
             if row.version.reference == reference:
                 self.ui.table.selectRow(number)
