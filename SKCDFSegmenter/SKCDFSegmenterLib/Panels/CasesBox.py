@@ -301,7 +301,7 @@ class CasesBox(TeachBox):
             return False
         openOrCreateProject(self.workspace, folder, self.parameter("modelReference", ""))
         if self.parameterNode is not None:
-            self.parameterNode.projectFolder = str(folder)
+            self.parameterNode.projectFolder = str(self.workspace.project.root)
         return True
 
     def _modelOfOrgans(self) -> Any:
