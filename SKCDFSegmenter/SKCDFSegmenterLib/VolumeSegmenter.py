@@ -21,6 +21,7 @@ from .Signal import callSafely
 from .TemporaryFolder import TemporaryFolder, sweep
 from .Texts import _
 from .VolumeImage import geometryOfVolume, writeVolume
+from .VolumeNames import namingVolume
 from .VolumeState import VolumeState
 
 __all__ = ["CheckOutcome", "SegmentationOutcome", "SegmentationSettings", "VolumeSegmenter"]
@@ -158,15 +159,15 @@ class VolumeSegmenter:
         self._stopChecking()
         box, model = _box(volumeNode, region), _model(settings)
         folder = TemporaryFolder(self._root)
+        scan, name = folder.path / "scan.nrrd", volumeNode.GetName()
 
         def finish(answer: Answer) -> None:
             folder.remove()
             superseded = self._checking != request
             self._checking = None if not superseded else self._checking
-            callSafely(onFinished, _checkOutcome(answer, superseded))
+            callSafely(onFinished, _checkOutcome(namingVolume(answer, scan, name), superseded))
 
         try:
-            scan = folder.path / "scan.nrrd"
             _written(volumeNode, scan)
             request = self._worker.request("check", _fields(settings, model, box, scan), None, finish)
         except BaseException:
@@ -183,7 +184,8 @@ class VolumeSegmenter:
 
     def _finish(self, run: SegmentationRun, answer: Answer) -> None:
         try:
-            outcome = run.outcome(answer)
+            assert run.state is not None  # nothing was asked before
+            outcome = run.outcome(namingVolume(answer, run.scan, run.state.name))
         except SkcdfError as error:
             outcome = SegmentationOutcome(error=error, warnings=tuple(run.warnings))
         except Exception as error:  # the panel must learn that it has ended, whatever happens
