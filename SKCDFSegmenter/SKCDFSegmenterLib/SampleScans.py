@@ -13,6 +13,7 @@ import slicer
 from skcdf.phantom import make_phantom
 from skcdf.progress import Progress
 
+from .InputChoice import SYNTHETIC
 from .Texts import _
 from .VolumeImage import RAS_TO_LPS
 
@@ -62,6 +63,7 @@ def addPhantomVolume(
     )
     name = slicer.mrmlScene.GenerateUniqueName(phantom.name)
     volume = slicer.util.addVolumeFromArray(scan.array, ijkToRAS=RAS_TO_LPS @ scan.geometry.affine, name=name)
+    volume.SetAttribute(SYNTHETIC, "true")
     volume.SetDescription(_("Synthetic scan of nobody, made on this computer."))
     display = volume.GetDisplayNode()
     if display is not None:
