@@ -130,7 +130,14 @@ class Worker:
         scan = read_image(message["image"])
         write_label_map(message["output"], (scan.array > 500).astype("uint8") * 3, scan.geometry)
         place = {"position": [1.0, 2.0, 3.0], "unsure": 0.5, "volume_ml": 1.0, "reason": "pale"}
-        row = {"volume_ml": 1.0, "mean": 1000.0, "sd": 0.0, "pieces": 1, "at_edge": False}
+        row = {
+            "model": "phantom13 1",
+            "volume_ml": 1.0,
+            "mean": 1000.0,
+            "sd": 0.0,
+            "pieces": 1,
+            "at_edge": False,
+        }
         organ = "left_kidney"
         say(
             "result",
