@@ -8,15 +8,3 @@ from typing import Any
 def byEditor(editor: Any) -> list[str]:
     """What a segment editor still holds: a tool in hand, the views, keys of the main window."""
     return list(editor._leftBehind)
-
-
-def observersOf(scene: Any) -> int:
-    """How many observers of the scene there are; compare before and after."""
-    events = (
-        scene.StartCloseEvent,
-        scene.EndCloseEvent,
-        scene.EndImportEvent,
-        scene.NodeAddedEvent,
-        scene.NodeRemovedEvent,
-    )
-    return sum(1 for event in events if scene.HasObserver(event))

@@ -37,13 +37,13 @@ class Use:
 
 
 def widgetsOfUi(files: list[Path]) -> dict[str, str]:
-    """The classes of the named widgets, layouts and actions of ``.ui`` files."""
-    kinds: dict[str, str] = {}
+    """The classes of the named widgets, layouts and actions of ``.ui`` files; a name of two classes is left out."""
+    kinds: dict[str, set[str]] = {}
     for file in files:
         for element in ElementTree.parse(file).getroot().iter():
             if element.tag in ("widget", "layout", "action") and element.get("name"):
-                kinds[element.get("name")] = element.get("class", "QAction")
-    return kinds
+                kinds.setdefault(element.get("name"), set()).add(element.get("class", "QAction"))
+    return {name: next(iter(found)) for name, found in kinds.items() if len(found) == 1}
 
 
 def uses(tree: ast.AST, ofUi: dict[str, str]) -> Iterator[Use]:
