@@ -79,11 +79,14 @@ def test_stop_quit_and_resume_until_there_is_a_new_model(teach, opened, toys, pu
     assert pump(lambda: box.ui.progressBar.value > 100, WORKER_S)
     assert "voxel counts as so many of background" in box.ui.balanceLabel.text
     picture(teach.window, "teach-training")
+    layout = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    before = layout.GetViewArrangement()
     click(box.ui.curvesButton)
     assert box.ui.curvesButton.text == "Back to the old layout"
-    picture(slicer.util.mainWindow(), "teach-curves")
+    assert layout.GetViewArrangement() != before
     click(box.ui.curvesButton)
     assert box.ui.curvesButton.text == "Show curves"
+    assert layout.GetViewArrangement() == before
 
     window, guard = slicer.util.mainWindow(), QuitGuard(teach.workspace, teach.dialogs)
     window.show()
