@@ -110,4 +110,6 @@ def _fit(argument: Any, annotation: Any) -> Any:
         return int(argument // 1)
     if annotation is str and argument is None:
         return ""
+    if isinstance(argument, str) and "bytes" in str(annotation):  # a text is the bytes of its UTF-8
+        return argument.encode()
     return argument
