@@ -198,6 +198,9 @@ class TestPhantom:
         assert bench.workspace.project.pool().description.synthetic
         assert "Segment" in bench.ui.warningLabel.text
         screenshot(bench.section.widget, "project_phantom")
+        node.outputSegmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+        bench.changed()
+        assert "Segment" not in bench.ui.warningLabel.text
 
     def test_the_second_time_nothing_is_asked(self, bench, dialogs, tmp_path, monkeypatch):
         monkeypatch.setenv("HOME", str(tmp_path))

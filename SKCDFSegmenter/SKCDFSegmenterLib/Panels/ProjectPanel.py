@@ -41,6 +41,8 @@ class ProjectPanel(Section):
         self.importDialog: ImportDialog | None = None
         self._refused = ""
         """A project folder of the scene that could not be opened; it is tried once."""
+        self._isBeforeSegment = False
+        """Whether the panel points to Segment."""
         self.ui.phantomButton.connect("clicked()", self._tryPhantom)
         for button in (self.ui.openButton, self.ui.openOtherButton):
             button.connect("clicked()", self._open)
@@ -62,6 +64,8 @@ class ProjectPanel(Section):
         """Follows a scene or a script that names another project folder."""
         if self.parameterNode is None:
             return
+        if self._isBeforeSegment and self.parameterNode.outputSegmentation is not None:
+            self._show()  # that step is done
         wanted, opened = self.parameterNode.projectFolder, self._openFolder()
         if not wanted:
             self.parameterNode.projectFolder = opened
@@ -131,6 +135,7 @@ class ProjectPanel(Section):
         self.ui.countsLabel.text = "" if project is None else projectCounts(project)
 
     def _tell(self, text: str) -> None:
+        self._isBeforeSegment = False
         self.ui.warningLabel.text = breakable(text)
         self.ui.warningLabel.visible = bool(text)
 
@@ -190,5 +195,6 @@ class ProjectPanel(Section):
             with self.errorsShown():
                 if self._phantom.start(self.parameterNode):
                     self._tell(_("The phantom is loaded. The next step is Segment, below."))
+                    self._isBeforeSegment = True
         finally:
             self.ui.projectSection.enabled = True
