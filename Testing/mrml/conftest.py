@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,10 @@ def _slicer() -> Any:
 
 
 @pytest.fixture
-def slicer(_slicer: Any) -> Iterator[Any]:
-    """The slicer module with an empty scene."""
+def slicer(_slicer: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The slicer module with an empty scene, and no application even where the panel's tests have started one."""
+    bare = types.SimpleNamespace(applicationLogic=_slicer.app.applicationLogic)
+    monkeypatch.setattr(_slicer, "app", bare)
     _slicer.mrmlScene.Clear(1)
     yield _slicer
     _slicer.mrmlScene.Clear(1)

@@ -169,7 +169,7 @@ def test_a_real_training_whose_parent_goes_stops_by_itself(bench, tmp_path, smal
     a.training.start(
         ["finetune", str(smallPool), str(tmp_path / "run"), "--preset", "quick", "--device", "cpu"]
     )
-    a.pump(lambda: any(event["phase"] == "train" for event in a.progress) or a.ends, 120)
+    a.pump(lambda: any(event.get("phase") == "train" for event in a.progress) or a.ends, 120)
     assert not a.ends, a.ends
     pid = a.pid
     os.kill(a.children[0].processId, 9)  # the launcher alone
