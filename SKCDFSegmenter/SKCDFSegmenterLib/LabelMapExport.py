@@ -16,6 +16,7 @@ from skcdf.labels import LabelSet
 from .SegmentIdentity import segmentsOfLabels
 from .SegmentLabelMaps import BINARY_LABELMAP, voxelsOfSegments
 from .SegmentVoxels import SegmentVoxels, voxelsOfArray
+from .Texts import _
 from .VolumeImage import geometryOfVolume, ijkToRASOfVolume, latticeOfVolumeIn
 
 
@@ -132,9 +133,10 @@ def _resampled(
         logic = slicer.modules.segmentations.logic()
         if not logic.ExportSegmentsToLabelmapNode(segmentationNode, names, node, volumeNode):
             raise SkcdfError(
-                f"{segmentationNode.GetName()}: the segments cannot be brought onto the grid of "
-                f"{volumeNode.GetName()}.",
-                "Check in the Transforms module that no non-linear transform lies between them.",
+                _("{segmentation}: the segments cannot be brought onto the grid of {volume}.").format(
+                    segmentation=segmentationNode.GetName(), volume=volumeNode.GetName()
+                ),
+                _("Check in the Transforms module that no non-linear transform lies between them."),
             )
         return slicer.util.arrayFromVolume(node).copy()
     finally:
@@ -172,8 +174,10 @@ def _assignSegments(
         if len(segmentIDs) > 1:
             first, second = (segmentation.GetSegment(segmentID).GetName() for segmentID in segmentIDs[:2])
             raise SkcdfError(
-                f"Segments {first} and {second} are both the organ {label.title}.",
-                "Join them in the Segment Editor (Logical operators, Add), or delete one.",
+                _("Segments {first} and {second} are both the organ {organ}.").format(
+                    first=first, second=second, organ=label.title
+                ),
+                _("Join them in the Segment Editor (Logical operators, Add), or delete one."),
             )
         for segmentID in segmentIDs:
             valueOfSegment[segmentID] = label.value

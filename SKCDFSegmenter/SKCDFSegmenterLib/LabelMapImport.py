@@ -20,6 +20,7 @@ from .SegmentRecord import ModelRecord, anchorOf, writeRecord
 from .SegmentVoxels import SegmentVoxels, commonBox, voxelsOfArray
 from .Snapshot import takeSnapshot
 from .Terminology import TAG_NAME, terminologyTag
+from .Texts import _
 from .VolumeImage import geometryOfVolume, ijkToRASOfVolume, latticeOfVolumeIn
 
 
@@ -107,9 +108,10 @@ def placeResult(
     lattice = latticeOfVolumeIn(segmentationNode, volumeNode)
     if lattice is None:
         raise SkcdfError(
-            f"{segmentationNode.GetName()} and {volumeNode.GetName()} are under transforms that bend one against "
-            "the other.",
-            "Put both under the same transform, or make a new segmentation.",
+            _("{segmentation} and {volume} are under transforms that bend one against the other.").format(
+                segmentation=segmentationNode.GetName(), volume=volumeNode.GetName()
+            ),
+            _("Put both under the same transform, or make a new segmentation."),
         )
     array = permittedVoxels(labelMap.array, placement, labelSet, segmentationNode, volumeNode, region)
     voxels = voxelsOfArray(array, {label.name: label.value for label in placement.organs}, (0, 0, 0), lattice)
@@ -124,15 +126,18 @@ def placeResult(
 def _check(labelMap: Image, labelSet: LabelSet, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
     if not labelMap.geometry.same_grid(geometryOfVolume(volumeNode)):
         raise SkcdfError(
-            f"{volumeNode.GetName()}: the label map lies on another grid than the volume.",
-            "The volume was changed during the segmentation; segment it again.",
+            _("{volume}: the label map lies on another grid than the volume.").format(
+                volume=volumeNode.GetName()
+            ),
+            _("The volume was changed during the segmentation; segment it again."),
         )
     low, high = labelMap.array.min(), labelMap.array.max()
     if low < 0 or high >= labelSet.number_of_classes:
         raise SkcdfError(
-            f"The label map holds values from {low} to {high}, but label set {labelSet.name} "
-            f"has 0 to {labelSet.number_of_classes - 1}.",
-            "Choose the label set that the label map was made with.",
+            _(
+                "The label map holds values from {low} to {high}, but label set {name} has 0 to {last}."
+            ).format(low=low, high=high, name=labelSet.name, last=labelSet.number_of_classes - 1),
+            _("Choose the label set that the label map was made with."),
         )
 
 

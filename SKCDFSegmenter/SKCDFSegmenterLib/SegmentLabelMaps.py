@@ -12,6 +12,7 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 from skcdf.errors import SkcdfError
 
 from .SegmentVoxels import SegmentVoxels, commonBox, voxelsOfArray
+from .Texts import _
 
 BINARY_LABELMAP = "Binary labelmap"
 CLOSED_SURFACE = "Closed surface"
@@ -70,10 +71,14 @@ def requireLabelMaps(segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
     segmentation = segmentationNode.GetSegmentation()
     if segmentation.GetNumberOfSegments() and segmentation.GetSourceRepresentationName() != BINARY_LABELMAP:
         raise SkcdfError(
-            f"{segmentationNode.GetName()}: its segments are kept as "
-            f"{segmentation.GetSourceRepresentationName().lower()}, not as voxels.",
-            "In the Segmentations module, make Binary labelmap the source representation, or choose another "
-            "segmentation.",
+            _("{segmentation}: its segments are kept as {kind}, not as voxels.").format(
+                segmentation=segmentationNode.GetName(),
+                kind=segmentation.GetSourceRepresentationName().lower(),
+            ),
+            _(
+                "In the Segmentations module, make Binary labelmap the source representation, or choose another "
+                "segmentation."
+            ),
         )
 
 

@@ -17,6 +17,8 @@ from skcdf.geometry import Geometry
 from skcdf.image import Image
 from skcdf.nrrd import write_nrrd
 
+from .Texts import _
+
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -51,14 +53,19 @@ def geometryOfVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Geometry:
     """
     imageData = volumeNode.GetImageData()
     if imageData is None or 0 in imageData.GetDimensions():
-        raise SkcdfError(f"{volumeNode.GetName()}: the volume has no voxels.", "Load the scan again.")
+        raise SkcdfError(
+            _("{volume}: the volume has no voxels.").format(volume=volumeNode.GetName()),
+            _("Load the scan again."),
+        )
     ijkToLPS = RAS_TO_LPS @ ijkToRASOfVolume(volumeNode)
     spacing = np.linalg.norm(ijkToLPS[:3, :3], axis=0)
     direction = ijkToLPS[:3, :3] / np.where(spacing > 0, spacing, 1)
     if np.abs(direction.T @ direction - np.eye(3)).max() > 1e-3:
         raise SkcdfError(
-            f"{volumeNode.GetName()}: the axes of the volume are not perpendicular to each other.",
-            "Resample it first, for example with the Crop Volume module.",
+            _("{volume}: the axes of the volume are not perpendicular to each other.").format(
+                volume=volumeNode.GetName()
+            ),
+            _("Resample it first, for example with the Crop Volume module."),
         )
     return Geometry(
         imageData.GetDimensions(),
@@ -99,8 +106,10 @@ def writeVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, path: Path) -> None:
         write_nrrd(path, slicer.util.arrayFromVolume(volumeNode), geometry, note="", level=0)
     except OSError as error:
         raise SkcdfError(
-            f"{path}: the scan cannot be written ({error.strerror or error}).",
-            "Check the free disk space and that the folder is writable.",
+            _("{path}: the scan cannot be written ({reason}).").format(
+                path=path, reason=error.strerror or error
+            ),
+            _("Check the free disk space and that the folder is writable."),
         ) from error
 
 
@@ -108,6 +117,8 @@ def _requireScalar(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
     components = volumeNode.GetImageData().GetNumberOfScalarComponents()
     if components != 1:
         raise SkcdfError(
-            f"{volumeNode.GetName()}: the volume has {components} values per voxel.",
-            "Choose a scan with one value per voxel; colour images and vector fields cannot be segmented.",
+            _("{volume}: the volume has {n} values per voxel.").format(
+                volume=volumeNode.GetName(), n=components
+            ),
+            _("Choose a scan with one value per voxel; colour images and vector fields cannot be segmented."),
         )

@@ -135,6 +135,15 @@ def _text(node):
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
+@scripts
+def test_errors_are_told_in_the_users_language(path):
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "SkcdfError":
+            for text in node.args:
+                isPlain = isinstance(text, ast.JoinedStr) or (isinstance(text, ast.Constant) and text.value)
+                assert not isPlain, f"{path.name}:{text.lineno}: {ast.unparse(text)} is not in _()"
+
+
 class TestRooms:
     @pytest.mark.parametrize("path", CORE, ids=lambda path: path.name)
     def test_the_core_loads_without_the_application(self, path):

@@ -12,6 +12,7 @@ import slicer
 
 from skcdf.errors import SkcdfError
 
+from ..Texts import _
 from ..Workspace import Workspace
 from .Dialogs import Dialogs
 
@@ -77,7 +78,7 @@ class Section:
             logging.exception("unexpected error in the panel")
             self.dialogs.error(
                 SkcdfError(
-                    f"Something unexpected went wrong: {error}.",
-                    "The Python console and the application's log have the details.",
+                    _("Something unexpected went wrong: {error}.").format(error=error),
+                    _("The Python console and the application's log have the details."),
                 )
             )
