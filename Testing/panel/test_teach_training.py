@@ -170,6 +170,7 @@ def test_an_engine_that_cannot_start_is_told_and_train_is_offered_again(
 
 def test_the_model_of_a_night_waits_with_its_table_and_can_be_put_into_use(teach, opened, trained, picture):
     opened(trained)
+    teach.parameters.modelReference = "Toys@v1"
     box = teach.panel.outcome
     assert box.widget.isVisible()
     table = cells(box.ui.table)
@@ -181,7 +182,8 @@ def test_the_model_of_a_night_waits_with_its_table_and_can_be_put_into_use(teach
     assert "Toys v1, in use, and Toys v2, new, on the same 3 validation cases." in box.ui.modelsLabel.text
     picture(teach.window, "teach-outcome")
     click(box.ui.useButton)
-    assert "Toys v2 is in use now" in box.ui.statusLabel.text
+    assert "Toys v2 is in use now, and Segment takes it. Roll back" in box.ui.statusLabel.text
+    assert teach.parameters.modelReference == "", "step 1 follows"
     assert not box.ui.table.isVisible()
     assert teach.workspace.project.store().promoted("Toys").version == "v2"
     assert "Toys v2 (in use)" in teach.panel.training.ui.startComboBox.currentText
@@ -212,8 +214,10 @@ def test_versions_show_state_date_and_parent_and_lead_back(teach, opened, traine
     assert cells(box.ui.table)[0][1] == "in use"
     assert not teach.panel.outcome.ui.table.isVisible()
     picture(teach.window, "teach-versions")
+    teach.parameters.modelReference = "Toys@v2"
     click(box.ui.rollBackButton)
     assert "Toys@v1 is in use again." in box.ui.statusLabel.text
+    assert teach.parameters.modelReference == "", "step 1 follows"
     assert [row[1] for row in cells(box.ui.table)] == ["retired", "in use"]
     click(box.ui.rollBackButton)
     assert "Not done." in box.ui.statusLabel.text

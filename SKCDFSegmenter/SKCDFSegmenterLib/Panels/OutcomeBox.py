@@ -34,12 +34,10 @@ class OutcomeBox(TeachBox):
         """The new model becomes the one in use."""
         with self.errorsSaid():
             version = self._version()
+            replaces = any(choice.state == "promoted" for choice in self.workspace.models())
             self.workspace.teaching.useCandidate()
-            self.say(
-                _("{version} is in use now. Roll back, under Versions, brings the old one back.").format(
-                    version=version
-                )
-            )
+            self.takeModelInUse()
+            self.say(_usedWords(version, replaces))
         self.update()
 
     def onKeep(self) -> None:
@@ -116,3 +114,11 @@ class OutcomeBox(TeachBox):
     def _onProjectChanged(self) -> None:
         self.say("")
         self.update()
+
+
+def _usedWords(version: str, replaces: bool) -> str:
+    """What is in use now, and the way back: a project's first model has replaced none that could be rolled back to."""
+    used = _("{version} is in use now, and Segment takes it.").format(version=version)
+    if replaces:
+        return f"{used} " + _("Roll back, under Versions, brings the old one back.")
+    return f"{used} " + _("Other models can be chosen in step 1.")

@@ -63,6 +63,11 @@ class TeachBox(Section):
                 )
             )
 
+    def takeModelInUse(self) -> None:
+        """Step 1 goes on with the model that has just been put into use, whatever was chosen there before."""
+        if self.parameterNode is not None:
+            self.parameterNode.modelReference = ""
+
     def parameter(self, name: str, default: Any = None) -> Any:
         """A parameter of the scene; the default while no scene is bound."""
         return default if self.parameterNode is None else getattr(self.parameterNode, name)

@@ -40,12 +40,14 @@ class VersionsBox(TeachBox):
         with self.errorsSaid():
             row = self._requireRow()
             self.workspace.teaching.promote(row.version.reference)
+            self.takeModelInUse()
             self.say(_("{version} is in use now.").format(version=row.version.reference))
 
     def onRollBack(self) -> None:
         """Puts the version into use that was in use before."""
         with self.errorsSaid():
             self.workspace.teaching.rollBack()
+            self.takeModelInUse()
             used = next((row.version for row in self._rows if row.version.state == "promoted"), None)
             self.say(_("{version} is in use again.").format(version=used.reference if used else ""))
 
