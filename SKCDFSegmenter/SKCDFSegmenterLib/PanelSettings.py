@@ -9,8 +9,25 @@ from .Teaching import TrainingSettings
 from .VolumeSegmenter import SegmentationSettings
 
 
+def chosenOrgans(parameters: Any, choice: ModelChoice | None) -> tuple[str, ...] | None:
+    """The names of the organs wanted; empty: all; ``None``: a few are wanted, but none that the model knows.
+
+    Args:
+        parameters: the parameter node; ``None``: no scene is bound, and nothing chosen.
+        choice: the model; ``None``: there is none.
+    """
+    if parameters is None or parameters.allOrgans:
+        return ()
+    known = choice.bundle.label_set.names if choice is not None else ()
+    wanted = set(parameters.organs)
+    chosen = tuple(name for name in known if name in wanted)
+    if known and len(chosen) == len(known):
+        return ()
+    return chosen or None
+
+
 def segmentationSettings(parameters: Any, choice: ModelChoice) -> SegmentationSettings:
-    """How the panel would segment now.
+    """How the panel would segment now; without an organ that is ticked, all of them.
 
     Args:
         parameters: the parameter node.
@@ -19,7 +36,7 @@ def segmentationSettings(parameters: Any, choice: ModelChoice) -> SegmentationSe
     return SegmentationSettings(
         model=choice.reference,
         store=choice.store,
-        organs=() if parameters.allOrgans else tuple(parameters.organs),
+        organs=chosenOrgans(parameters, choice) or (),
         device=parameters.device,
         overlap=parameters.overlap if parameters.ownOverlap else None,
         memoryMiB=round(parameters.memoryLimitGiB * 1024) or None,

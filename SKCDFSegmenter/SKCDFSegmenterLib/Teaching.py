@@ -12,9 +12,11 @@ from skcdf.errors import SkcdfError
 from skcdf.project import Project, RunState
 
 from .EngineWorker import EngineWorker
+from .ModelCatalogue import modelChoices
 from .RunOutcomes import runOfVersion, undecidedOutcome
 from .Signal import Signal
 from .Texts import _
+from .TrainingChoices import startReference
 from .TrainingProcess import TrainingOutcome, TrainingProcess
 
 
@@ -23,7 +25,7 @@ class TrainingSettings:
     """What the user chooses of a training.
 
     Attributes:
-        startFrom: a model's reference; empty: from none.
+        startFrom: a model's reference; ``none``: from none; empty: what suits the pool, as `startReference` has it.
         method: ``supervised``, ``skcdf``; empty: skcdf where there are unlabelled scans.
         preset: ``quick``, ``standard``, ``published``.
         timeBudgetMinutes: everything ends within this time; 0: no limit.
@@ -86,13 +88,18 @@ class Teaching:
         return self._training
 
     def arguments(self, settings: TrainingSettings, runFolder: Path) -> list[str]:
-        """The training as arguments of ``skcdf``, as a user could give them in a terminal."""
+        """The training as arguments of ``skcdf``, as a user could give them in a terminal.
+
+        Raises:
+            SkcdfError: no project is open, or the model to start from is not there.
+        """
         project = self._requireProject()
+        start = startReference(settings.startFrom, modelChoices(project), project)
         arguments = ["finetune", str(project.pool_folder), str(runFolder)]
         arguments += ["--store", str(project.store_folder), "--name", project.line()]
         arguments += ["--preset", settings.preset, "--device", settings.device]
-        if settings.startFrom:
-            arguments += ["--model", settings.startFrom]
+        if start:
+            arguments += ["--model", start]
         if settings.method:
             arguments += ["--method", settings.method]
         if settings.timeBudgetMinutes:
@@ -103,7 +110,8 @@ class Teaching:
         """Starts a training and returns at once.
 
         Raises:
-            SkcdfError: no project is open, nothing to train on, or a training runs already.
+            SkcdfError: no project is open, nothing to train on, the model to start from is not there, or a training
+                runs already.
         """
         project = self._requireProject()
         counts = project.counts()
@@ -194,9 +202,10 @@ class Teaching:
     def _begin(self, runFolder: Path, arguments: Callable[[Path], list[str]]) -> None:
         if self.running:
             raise SkcdfError(_("A training is running already."), _("Wait for its end, or stop it."))
+        command = arguments(runFolder)
         if self._worker.hello is not None:  # it holds the model, maybe on the GPU that the training needs
             self._worker.request("release", {})
-        self._training.start(arguments(runFolder))
+        self._training.start(command)
         self.runFolder, self.candidate = runFolder, None
         self.trained = self._requireProject().root
         self.changed.emit()

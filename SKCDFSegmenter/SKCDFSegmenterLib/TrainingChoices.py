@@ -12,7 +12,7 @@ from .ModelCatalogue import ModelChoice
 from .Texts import _
 
 SUGGESTED, FROM_NOTHING = "", "none"
-"""Values of the parameter ``startFrom`` beside a model's reference."""
+"""Values of the parameter ``startFrom``, and of `TrainingSettings.startFrom`, beside a model's reference."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def startChoices(models: Sequence[ModelChoice], project: Project | None) -> tupl
 
 
 def startReference(value: str, models: Sequence[ModelChoice], project: Project | None) -> str:
-    """The reference for `TrainingSettings.startFrom`: empty means from nothing.
+    """The model that such a value means; empty: none.
 
     Raises:
         SkcdfError: there is no such model any more.

@@ -10,7 +10,6 @@ from typing import Any
 import slicer
 
 from skcdf.errors import SkcdfError
-from skcdf.inside_slicer import python_slicer_path
 from skcdf.labels import LabelSet
 from skcdf.project import Project
 
@@ -24,10 +23,9 @@ from .Readiness import Readiness
 from .SegmentationQueue import SegmentationQueue
 from .Signal import Signal
 from .Teaching import Candidate, Teaching, TrainingSettings
+from .Texts import _
 from .TrainingProcess import TrainingProcess
 from .VolumeSegmenter import SegmentationSettings, VolumeSegmenter
-
-ENGINE_MAIN = Path(__file__).resolve().parent / "EngineMain.py"
 
 
 @dataclass(frozen=True)
@@ -82,11 +80,9 @@ class Workspace:
         """Program and arguments of a child that runs ``skcdf`` with ``arguments``.
 
         Raises:
-            SkcdfError: there is no PythonSlicer.
+            SkcdfError: there is no PythonSlicer, or the chosen Python is not there.
         """
-        python = self.options.pythonPath or str(python_slicer_path(self._slicerHome))
-        # Unbuffered, or progress would come in lumps; UTF-8, whatever Windows has set.
-        return [python, "-u", "-X", "utf8", str(ENGINE_MAIN), *arguments]
+        return [*engineCommand(choosePython(self.options.pythonPath, self._slicerHome)), *arguments]
 
     def setOptions(self, options: WorkspaceOptions) -> None:
         """Takes other options; a warm worker that was started with the old ones ends when it is idle."""
@@ -158,7 +154,10 @@ class Workspace:
         """Segments a volume and waits; see ``SKCDFSegmenterLogic.process``."""
         choice = findChoice(self.models(), model)
         if choice is None or (model and choice.reference != model):
-            raise SkcdfError(f"There is no model called {model}.", "Take one of the panel's list.")
+            raise SkcdfError(
+                _("There is no model called {name}.").format(name=model),
+                _("workspace.models() lists those there are; a project's own need the project to be open."),
+            )
         settings = SegmentationSettings(choice.reference, choice.store, tuple(organs), device)
         outcome = self.segmenter.segment(
             volumeNode, settings, region=region, segmentationNode=segmentationNode
@@ -183,7 +182,7 @@ class Workspace:
         self.teaching.start(settings or TrainingSettings())
         outcome = self.training.wait()
         if self.teaching.candidate is None:
-            raise outcome.error or SkcdfError("The training was stopped.", "Resume it.")
+            raise outcome.error or SkcdfError(_("The training was stopped."), _("Resume it."))
         return self.teaching.candidate
 
     def tick(self) -> None:

@@ -86,7 +86,7 @@ class TestCommandLines:
         user.click(bench.ui.copySegmentButton)
         options = understood(clipboard())
         assert (options.command, options.model, options.device) == ("segment", "phantom13", "cpu")
-        assert (options.organs, options.overlap, options.memory) == (["liver", "spleen"], 0.75, 2048)
+        assert (options.organs, options.overlap, options.memory) == (["spleen", "liver"], 0.75, 2048)
         assert "SCAN.nii.gz" in bench.ui.commandLabel.text  # there is no file to name
 
     def test_a_scan_from_a_file_is_named_with_the_place_of_its_result(self, slicer, bench, tmp_path):
@@ -117,6 +117,17 @@ class TestCommandLines:
         assert options.command == "finetune" and options.pool == tmp_path / "Clinic" / "pool"
         assert options.preset == "quick" and options.method == "skcdf"
         assert bench.ui.commandLabel.text == "Copied."
+
+    def test_train_starts_from_what_the_panel_would_start_from(self, bench, tmp_path):
+        node = bench.parameterNode
+        user.click(bench.ui.copyTrainButton)
+        assert not understood(clipboard()).model, "no model knows these organs"
+        bench.workspace.createProject(tmp_path / "Try", LabelSet.load("phantom13"), "CT", synthetic=True)
+        user.click(bench.ui.copyTrainButton)
+        assert str(understood(clipboard()).model) == "phantom13"
+        node.startFrom = "none"
+        user.click(bench.ui.copyTrainButton)
+        assert not understood(clipboard()).model
 
     def test_a_copied_command_runs_in_a_terminal(self, bench):
         user.click(bench.ui.copySegmentButton)

@@ -10,6 +10,7 @@ import slicer
 
 from ..InputChoice import isSynthetic
 from ..ModelCatalogue import ModelChoice, findChoice, modelCard
+from ..PanelSettings import chosenOrgans
 from ..Texts import _, plural
 from ..Workspace import Workspace
 
@@ -45,12 +46,7 @@ class ModelSelector:
     @property
     def organs(self) -> tuple[str, ...] | None:
         """The organs' names; empty: all; ``None``: a few are wanted, but none is ticked."""
-        if self._parameterNode is None or self._parameterNode.allOrgans:
-            return ()
-        chosen = self._chosen()
-        if self.choice is not None and len(chosen) == len(self.choice.bundle.label_set.labels):
-            return ()
-        return chosen or None
+        return chosenOrgans(self._parameterNode, self.choice)
 
     def setParameterNode(self, parameterNode: Any) -> None:
         """Takes the parameters of a scene, or none."""
@@ -163,11 +159,6 @@ class ModelSelector:
         for row, label in enumerate(labels):
             organsList.item(row).setCheckState(qt.Qt.Checked if label.name in wanted else qt.Qt.Unchecked)
         organsList.blockSignals(blocked)
-
-    def _chosen(self) -> tuple[str, ...]:
-        wanted = set(self._parameterNode.organs)
-        labels = self.choice.bundle.label_set.labels if self.choice is not None else ()
-        return tuple(label.name for label in labels if label.name in wanted)
 
     def _onOrgan(self, item: Any) -> None:
         if self._parameterNode is None or self.choice is None:

@@ -8,9 +8,9 @@ from typing import Any
 import slicer
 
 from ..DeviceLine import deviceDetail, deviceLine
+from ..PanelSettings import segmentationSettings
 from ..SegmentationQueue import QueuedOutcome
 from ..Texts import _
-from ..VolumeSegmenter import SegmentationSettings
 from ..Workspace import Workspace
 from .CheckLine import CheckLine
 from .Dialogs import Dialogs
@@ -126,20 +126,10 @@ class SegmentPanel(Section):
 
     def _choices(self) -> tuple[Any, ...]:
         """Scans, settings, region and the segmentation that the result goes into."""
+        settings = segmentationSettings(self.parameterNode, self._models.choice)
         if self._scans.several:
-            return (self._scans.scans, self._settings(), None, None)
-        return (self._scans.scans, self._settings(), self._options.region, self._options.segmentationNode)
-
-    def _settings(self) -> SegmentationSettings:
-        choice, parameters = self._models.choice, self.parameterNode
-        return SegmentationSettings(
-            model=choice.reference,
-            store=choice.store,
-            organs=self._models.organs or (),
-            device=parameters.device,
-            overlap=parameters.overlap if parameters.ownOverlap else None,
-            memoryMiB=round(1024 * parameters.memoryLimitGiB) or None,
-        )
+            return (self._scans.scans, settings, None, None)
+        return (self._scans.scans, settings, self._options.region, self._options.segmentationNode)
 
     def _missing(self) -> str:
         """What a run still needs, as a sentence; empty: nothing."""

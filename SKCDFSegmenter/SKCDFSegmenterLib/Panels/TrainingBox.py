@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ from skcdf.errors import SkcdfError
 from skcdf.project import RunState
 
 from ..LearningCurves import LearningCurves
-from ..Teaching import TrainingSettings
+from ..PanelSettings import trainingSettings
 from ..TeachingWords import balanceWords, progressWords, resumeWords
-from ..Texts import _
-from ..TrainingChoices import methodChoices, presetChoices, startChoices, startReference
+from ..Texts import _, plural
+from ..TrainingChoices import methodChoices, presetChoices, startChoices
 from ..TrainingProcess import TrainingOutcome
 from ..Workspace import Workspace
 from .ChoiceBox import ChoiceBox
@@ -143,16 +144,11 @@ class TrainingBox(TeachBox):
     # a training begins
 
     def _train(self) -> None:
-        workspace = self.workspace
-        settings = TrainingSettings(
-            startReference(self._start.value, workspace.models(), workspace.project),
-            self._method.value,
-            self._preset.value,
-            int(self.ui.timeBudgetSpinBox.value),
-            self.parameter("device", "auto"),
-        )
-        self._begin()
-        workspace.teaching.start(settings)
+        if self.parameterNode is not None:
+            # A model that is not there any more is not in the list: what one sees is what is started from.
+            settings = replace(trainingSettings(self.parameterNode), startFrom=self._start.value)
+            self._begin()
+            self.workspace.teaching.start(settings)
 
     def _begin(self) -> None:
         self.say("")
@@ -187,7 +183,11 @@ class TrainingBox(TeachBox):
         elif outcome.stopped is not None:
             iteration = outcome.stopped.get("iteration")
             self.say(
-                _("Stopped. A checkpoint of {n} steps is kept.").format(n=iteration)
+                plural(
+                    _("Stopped. A checkpoint of {n} step is kept."),
+                    _("Stopped. A checkpoint of {n} steps is kept."),
+                    iteration,
+                ).format(n=iteration)
                 if iteration is not None
                 else _("Stopped before there was a checkpoint: training begins anew next time.")
             )
