@@ -28,6 +28,7 @@ from .Texts import _
 CHECK_PATIENCE_S = 180.0
 TORCH_REQUIREMENT = ">=2.2"
 _WAIT_S = 0.1
+_END_PATIENCE_S = 2.0
 _LAST_BYTES = 2000
 
 
@@ -122,10 +123,13 @@ class Installation:
         return self.readiness
 
     def shutdown(self) -> None:
-        """Ends a look under way; nobody is told."""
+        """Ends a look under way and returns when it is gone; nobody is told."""
         look, self._look = self._look, None
-        if look is not None and not look.ended:
-            look.kill()
+        if look is None or look.ended:
+            return
+        look.kill()
+        deadline = self._clock() + _END_PATIENCE_S
+        while not look.ended and self._clock() < deadline:
             look.child.wait(_WAIT_S)
 
     def installPlan(self, readiness: Readiness) -> InstallPlan:
