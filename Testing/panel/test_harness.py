@@ -1,23 +1,28 @@
-"""The harness itself: the panel as it is comes up in it and is used like by a user."""
+"""The whole module in the harness: it comes up, follows scenes, and its self-test passes here, too."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import user
 
 
-def test_the_panel_opens_and_shows_the_first_volume(module, slicer):
-    volume = slicer.util.addVolumeFromArray(np.zeros((4, 5, 6), np.int16), name="CT")
-    assert module.ui.inputSelector.currentNode() is volume
-    assert module.ui.segmentButton.enabled
+def test_the_module_opens_under_its_title_without_a_dialog(module, slicer, dialogs):
+    assert slicer.modules.skcdfsegmenter.title == "Semi-supervised organ segmentation (SKCDF)"
+    assert dialogs.shown == []
+    sections = [section.widget.name for section in module.panel.sections]
+    assert sections == ["ProjectPanel", "SegmentPanel", "CorrectPanel", "TeachPanel", "AdvancedPanel"]
 
 
 def test_a_closed_scene_leaves_a_panel_that_goes_on(module, slicer):
-    slicer.util.addVolumeFromArray(np.zeros((4, 5, 6), np.int16), name="CT")
-    user.closeScene()
-    assert not module.ui.segmentButton.enabled
-    slicer.util.addVolumeFromArray(np.zeros((4, 5, 6), np.int16), name="MR")
-    assert module.ui.segmentButton.enabled
+    ui = module.panel.segment.ui
+    for name in ("CT", "MR"):
+        assert not ui.segmentButton.enabled
+        volume = slicer.util.addVolumeFromArray(np.zeros((4, 5, 6), np.int16), name=name)
+        assert user.pump(lambda: ui.segmentButton.enabled)
+        assert ui.inputSelector.currentNode() is volume
+        user.closeScene()
+    assert ui.inputSelector.currentNode() is None
 
 
 def test_a_picture_of_the_panel_is_not_blank(module, slicer, screenshot):
@@ -26,3 +31,56 @@ def test_a_picture_of_the_panel_is_not_blank(module, slicer, screenshot):
     image = QImage(str(screenshot(slicer.util.mainWindow(), "panel")))
     colours = {image.pixel(x, y) for x in range(0, image.width(), 3) for y in range(0, image.height(), 3)}
     assert len(colours) > 10
+
+
+class TestSelfTest:
+    """What runs inside Slicer by *Reload and Test* and ``ctest``."""
+
+    @pytest.fixture
+    def said(self, module, monkeypatch):
+        """Runs it and returns its words, part by part."""
+        import SKCDFSegmenter
+
+        words = []
+        test = SKCDFSegmenter.SKCDFSegmenterTest
+        monkeypatch.setattr(
+            test, "delayDisplay", lambda _self, text, *_more: words.append(text), raising=False
+        )
+
+        def run():
+            test().runTest()
+            return dict(line.split(": ", 1) for line in words)
+
+        return run
+
+    def test_every_part_passes(self, said):
+        pytest.importorskip("torch", reason="PyTorch is not installed")
+        passed = said()
+        assert set(passed.values()) == {"passed"}, passed
+
+    def test_without_pytorch_only_what_needs_it_is_skipped(self, said, slicer, tmp_path, monkeypatch):
+        from scripted_home import doctorSays
+
+        doctorSays(tmp_path / "home", "missing")
+        logic = slicer.modules.SKCDFSegmenterWidget.logic
+        monkeypatch.setattr(logic.workspace, "_slicerHome", str(tmp_path / "home"))
+        passed = said()
+        assert passed.pop("phantomIsSegmented") == "skipped: PyTorch is not installed"
+        assert set(passed.values()) == {"passed"}, passed
+
+
+def test_the_tests_for_ctest_pass_here_too(module):
+    """``Testing/Slicer`` runs inside the application, where nobody notices for long that it has not kept up."""
+    import importlib.util
+    import unittest
+
+    from panel_bootstrap import ROOT
+
+    path = ROOT / "Testing" / "Slicer" / "SKCDFSegmenterPanelTest.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromModule(script).run(result)
+    assert result.testsRun > 3
+    assert result.wasSuccessful(), result.errors + result.failures
