@@ -13,8 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "SKCDFSegmenter" / "SKCDFSegmenter.py"
-UI = ROOT / "SKCDFSegmenter" / "Resources" / "UI" / "SKCDFSegmenter.ui"
-INTERACTIVE = re.compile(r"qMRML(?!Widget$)|ctk|Q\w*(Button|Box|Edit|Slider|Bar|List|Table|Tree|Tab)\w*$")
+PANELS = ROOT / "SKCDFSegmenter" / "SKCDFSegmenterLib" / "Panels"
 
 
 def listed(cmake: Path) -> dict[str, list[str]]:
@@ -109,43 +108,48 @@ def _importedNames(node: ast.AST) -> list[str]:
     return []
 
 
-class TestPanelFile:
-    root = ElementTree.parse(UI).getroot()
+class TestParameters:
+    """The fields of the parameter node, and the widgets and scripts that show them."""
 
-    def properties(self, widget):
-        return {item.get("name"): "".join(item.itertext()).strip() for item in widget.findall("property")}
-
-    def test_every_control_says_what_it_is_and_does(self):
-        for widget in self.root.iter("widget"):
-            if INTERACTIVE.match(widget.get("class")):
-                properties = self.properties(widget)
-                assert properties.get("toolTip"), widget.get("name")
-                assert properties.get("accessibleName"), widget.get("name")
-
-    def test_every_buddy_and_connection_exists(self):
-        names = {widget.get("name") for widget in self.root.iter("widget")}
-        buddies = {self.properties(widget).get("buddy") for widget in self.root.iter("widget")} - {None}
-        ends = {
-            end.text
-            for item in self.root.iter("connection")
-            for end in item
-            if end.tag in ("sender", "receiver")
-        }
-        assert buddies | ends <= names
-
-    def test_the_module_uses_only_widgets_that_are_there(self):
-        names = {widget.get("name") for widget in self.root.iter("widget")}
-        assert set(re.findall(r"self\.ui\.(\w+)", MODULE.read_text(encoding="utf-8"))) <= names
-
-    def test_bound_parameters_are_parameters_of_the_module(self):
-        bound = {self.properties(widget).get("SlicerParameterName") for widget in self.root.iter("widget")}
+    def fields(self):
         (parameters,) = (
             node
             for node in ast.parse(MODULE.read_text(encoding="utf-8")).body
             if isinstance(node, ast.ClassDef) and node.name == "SKCDFSegmenterParameterNode"
         )
-        names = {item.target.id for item in parameters.body if isinstance(item, ast.AnnAssign)}
-        assert bound - {None} == names
+        return {item.target.id for item in parameters.body if isinstance(item, ast.AnnAssign)}
+
+    def bound(self):
+        """By a widget's property in any ``.ui`` file."""
+        return [
+            "".join(item.itertext()).strip()
+            for path in sorted((ROOT / "SKCDFSegmenter").rglob("*.ui"))
+            for item in ElementTree.parse(path).iter("property")
+            if item.get("name") == "SlicerParameterName"
+        ]
+
+    def named(self):
+        """In the panels' scripts: ``parameterNode.device``, ``self.parameter("device")``."""
+        found = set()
+        for path in PANELS.glob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Attribute) and ast.unparse(node.value).endswith("arameterNode"):
+                    found.add(node.attr)
+                elif isinstance(node, ast.Call) and ast.unparse(node.func) == "self.parameter":
+                    found.add(ast.literal_eval(node.args[0]))
+        return found
+
+    def test_every_bound_name_is_a_parameter_and_bound_once(self):
+        assert set(self.bound()) <= self.fields()
+        assert len(self.bound()) == len(set(self.bound())) > 0
+
+    def test_every_parameter_is_shown_by_a_widget_or_a_script(self):
+        assert self.fields() - set(self.bound()) - self.named() == set()
+
+    def test_every_parameter_is_explained(self):
+        text = MODULE.read_text(encoding="utf-8").partition("class SKCDFSegmenterParameterNode:")[2]
+        explained = text.split('"""')[1]
+        assert {name for name in self.fields() if not re.search(rf"\b{name}\b", explained)} == set()
 
 
 class TestIndexEntry:
