@@ -12,6 +12,7 @@ from .SegmentDisplay import DisplayProperties, displayProperties, setDisplayProp
 from .SegmentLabelMaps import BINARY_LABELMAP, eraseVoxels, sharedLabelMaps, voxelsOfSegments
 from .SegmentVoxels import SegmentVoxels
 from .SessionMemory import SessionMemory
+from .Signal import Signal
 from .UnsurePlaces import PLACES
 
 
@@ -50,6 +51,9 @@ class _Snapshot:
 
 _snapshots: SessionMemory[_Snapshot] = SessionMemory()
 
+replacing = Signal()
+"""Emits a segmentation just before a run, or the way back from one, replaces segments in it."""
+
 
 def takeSnapshot(
     segmentationNode: slicer.vtkMRMLSegmentationNode,
@@ -64,6 +68,7 @@ def takeSnapshot(
     Returns:
         The voxels that it keeps, by ID.
     """
+    replacing.emit(segmentationNode)
     snapshot = _snapshot(segmentationNode, tuple(segmentIDs))
     _snapshots.put(segmentationNode, snapshot)
     return snapshot.voxels
@@ -83,6 +88,7 @@ def restorePrevious(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
     wanted = _snapshots.get(segmentationNode)
     if wanted is None:
         return False
+    replacing.emit(segmentationNode)
     present = _snapshot(segmentationNode, tuple(wanted.segments))
     with surfacesKept(segmentationNode, wanted.segments):
         eraseVoxels(segmentationNode, present.voxels)  # from the label maps that they share with others

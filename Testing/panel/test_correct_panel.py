@@ -303,3 +303,35 @@ class TestTheWayBack:
         assert (voxels() == before).all()
         user.click(opened.restoreButton)
         assert (voxels() == after).all()
+
+    def test_the_editors_undo_takes_back_a_run_and_then_the_stroke_before_it(
+        self, slicer, sections, opened, segmentation, scan
+    ):
+        from SKCDFSegmenterLib.SegmentRecord import segmentState
+
+        def voxels(organ):
+            return int(slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, organ, scan).sum())
+
+        def paint(slices):
+            array = np.zeros((6, 9, 12), np.uint8)
+            array[slices] = 1
+            slicer.util.updateSegmentBinaryLabelmapFromArray(array, segmentation, "liver", scan)
+
+        editor = sections.correct._editor.widget
+        paint(slice(4, 6))
+        before = voxels("left_kidney"), voxels("liver")
+        editor.saveStateForUndo()  # as effects do before a stroke
+        paint(slice(5, 6))
+        stroke = voxels("left_kidney"), voxels("liver")
+        scanned = slicer.util.arrayFromVolume(scan)
+        scanned[3] = 0  # the run finds less of the kidney
+        slicer.util.arrayFromVolumeModified(scan)
+        user.unfold(sections.ui.optionsBox)
+        user.choose(sections.ui.resultSelector, segmentation)
+        sections.run()
+        assert voxels("left_kidney") < stroke[0]
+        editor.undo()
+        assert (voxels("left_kidney"), voxels("liver")) == stroke
+        assert segmentState(segmentation, "left_kidney") == "proposed"
+        editor.undo()
+        assert (voxels("left_kidney"), voxels("liver")) == before

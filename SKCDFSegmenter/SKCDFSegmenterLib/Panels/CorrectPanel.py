@@ -11,7 +11,7 @@ from slicer.util import VTKObservationMixin
 
 from ..MissingOrgan import addOrgan, organTitle
 from ..PlaceTour import PlaceTour
-from ..Snapshot import canRestore, restorePrevious
+from ..Snapshot import canRestore, replacing, restorePrevious
 from ..Texts import _
 from ..Workspace import Workspace
 from .Dialogs import Dialogs
@@ -44,6 +44,7 @@ class CorrectPanel(Section, VTKObservationMixin):
         self.ui.previousPlaceButton.connect("clicked()", self._goBack)
         self.ui.addOrganButton.connect("clicked()", self._addOrgan)
         self.ui.restoreButton.connect("clicked()", self._restore)
+        replacing.connect(self._editor.remember)
         self._show()
 
     def parametersChanged(self) -> None:
@@ -75,6 +76,7 @@ class CorrectPanel(Section, VTKObservationMixin):
 
     def cleanup(self) -> None:
         """The application closes, or the module is loaded again."""
+        replacing.disconnect(self._editor.remember)
         self._timer.stop()
         self._editor.deactivate()
         self._take(None)

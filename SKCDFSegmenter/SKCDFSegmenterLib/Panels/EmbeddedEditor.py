@@ -94,6 +94,14 @@ class EmbeddedEditor(VTKObservationMixin):
         if self.widget is not None:
             self.widget.setActiveEffect(None)
 
+    def remember(self, segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
+        """Makes what is about to happen to a segmentation one step that the editor's own *Undo* takes back.
+
+        Without it, *Undo* after a run would take back the run together with the stroke before it.
+        """
+        if self.widget is not None and self.widget.segmentationNode() is segmentationNode:
+            self.widget.saveStateForUndo()
+
     def sceneClosing(self) -> None:
         """Lets go of the scene."""
         self.deactivate()

@@ -70,6 +70,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self._shortcuts: list[QShortcut] = []
         self._observesViews = False
         self._watch = SceneWatch(self)
+        self._history = slicer.vtkSegmentationHistory()  # Slicer's own
         self._build()
 
     def _build(self) -> None:
@@ -163,6 +164,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def updateWidgetFromMRML(self) -> None:
         """Shows what the parameter node says."""
         segmentation, volume = self.segmentationNode(), self.sourceVolumeNode()
+        self._history.SetSegmentation(segmentation.GetSegmentation() if segmentation is not None else None)
         self._segmentationBox.setCurrentNode(segmentation)
         self._sourceBox.setCurrentNode(volume)
         self._table.setSegmentationNode(segmentation)
@@ -304,13 +306,18 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
             node.RotateToVolumePlane(self.sourceVolumeNode())
 
     def undo(self) -> None:
-        """Takes the last change back."""
+        """Takes the last change back, where something was remembered before it."""
+        self._history.RestorePreviousState()
 
     def redo(self) -> None:
         """Brings it back."""
+        self._history.RestoreNextState()
 
     def saveStateForUndo(self) -> None:
-        """Remembers the segmentation."""
+        """Remembers the segmentation; effects do so before each stroke."""
+        if self.segmentationNode() is not None and self.undoEnabled:
+            self._history.SetMaximumNumberOfStates(self.maximumNumberOfUndoStates)
+            self._history.SaveState()
 
     @property
     def _leftBehind(self) -> list[str]:
