@@ -67,7 +67,7 @@ class EngineWorker:
 
     Attributes:
         deviceChanged: emits nothing, after a worker has said which device it has, and after it has ended.
-        logged: emits ``log`` events, and all that belong to no request, for a log file.
+        logged: emits every event but ``accepted`` and ``progress``, for a log.
     """
 
     def __init__(
@@ -237,6 +237,8 @@ class EngineWorker:
         if process is not self._process:  # the last words of one that was replaced
             return
         name, number = event["event"], event.get("id")
+        if name not in ("accepted", "progress"):
+            self.logged.emit(event)
         asked = self._asked.get(number) if type(number) is int else None  # true is no number
         if name == "hello":
             self._helloAt = self._clock()
@@ -245,11 +247,8 @@ class EngineWorker:
             if name == "error":
                 self._lastError = ChildErrors.told(event)
             self._stale = self._stale or (name, event.get("reason")) == ("released", "idle")
-            self.logged.emit(event)
         else:
             self._inputArrives = asked.accepted = True
-            if name == "log":
-                self.logged.emit(event)
             self._hear(asked, event)
 
     def _hear(self, asked: _Asked, event: dict[str, Any]) -> None:

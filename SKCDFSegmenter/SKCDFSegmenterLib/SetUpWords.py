@@ -28,6 +28,17 @@ def missingInWords(readiness: Readiness, plan: InstallPlan) -> str:
     return " ".join(sentences)
 
 
+def versionsInWords(readiness: Readiness) -> str:
+    """The packages that work, with their versions."""
+    titles = {"torch": "PyTorch"}
+    packages = [
+        f"{titles.get(name, name)} {package.version}".rstrip()
+        for name, package in readiness.packages.items()
+        if package.state == "ready"
+    ]
+    return _("Installed and working: {packages}.").format(packages=", ".join(packages)) if packages else ""
+
+
 def findings(readiness: Readiness, plan: InstallPlan) -> list[str]:
     """What was looked at before anything is installed, a line each: disk, place, and what is in the way."""
     lines = [

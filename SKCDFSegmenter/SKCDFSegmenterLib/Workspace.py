@@ -15,6 +15,7 @@ from skcdf.project import Project
 
 from .ChildProcess import ChildProcess
 from .EngineCommand import choosePython, engineCommand
+from .EngineLog import EngineLog
 from .EngineWorker import EngineWorker
 from .Installation import Installation
 from .ModelCatalogue import ModelChoice, findChoice, modelChoices
@@ -72,6 +73,10 @@ class Workspace:
         self.queue = SegmentationQueue(self.segmenter)
         self.pool = PoolWork(self.worker, lambda: self.project, temporaryFolder)
         self.teaching = Teaching(self.training, self.worker, lambda: self.project)
+        self.log = EngineLog(lambda: None if self.project is None else self.project.logs_folder)
+        self.worker.logged.connect(self.log.hear)
+        self.training.said.connect(self.log.hear)
+        self.training.ended.connect(self.log.hearTraining)
         self.pool.changed.connect(self.poolChanged.emit)
         self.teaching.modelsChanged.connect(self.modelsChanged.emit)
         self.teaching.changed.connect(self.trainingChanged.emit)
@@ -209,6 +214,7 @@ class Workspace:
 
     def _onReadiness(self, readiness: Readiness) -> None:
         self.readiness = readiness
+        self.log.hearReadiness(readiness)
         self.readinessChanged.emit()
 
     def _setProject(self, project: Project | None) -> None:

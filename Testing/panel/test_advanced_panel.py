@@ -302,6 +302,36 @@ class TestModels:
         assert not bench.ui.importModelButton.enabled and bench.ui.exportModelButton.enabled
 
 
+class TestLog:
+    def test_it_is_shown_below_the_button_and_can_be_copied(self, bench, tmp_path, screenshot):
+        assert bench.ui.logText.isHidden() and bench.ui.copyLogButton.isHidden()
+        bench.workspace.log.hear({"event": "warning", "id": 3, "code": "few_slices", "message": "It has 6."})
+        user.click(bench.ui.logButton)
+        assert "warning 3: few_slices, It has 6." in bench.ui.logText.plainText
+        bench.workspace.log.hear({"event": "error", "id": 4, "message": "The disk is full."})
+        assert bench.ui.logText.plainText.endswith("error 4: The disk is full.")
+        screenshot(bench.section.widget, "advanced_log")
+        user.click(bench.ui.copyLogButton)
+        assert clipboard() == bench.ui.logText.plainText
+        user.click(bench.ui.logButton)
+        assert bench.ui.logText.isHidden()
+
+    def test_it_lies_in_the_folder_of_the_project_that_is_open(self, bench, tmp_path):
+        user.click(bench.ui.logButton)
+        file = bench.workspace.log.file
+        assert file.name in bench.ui.logLabel.text and file.parent == tmp_path / "Clinic" / "logs"
+        bench.workspace.log.write("said")
+        assert file.read_text("utf-8").endswith("said\n")
+        bench.workspace.closeProject()
+        assert "No project is open" in bench.ui.logLabel.text
+
+    def test_what_a_worker_says_reaches_it(self, bench):
+        user.click(bench.ui.logButton)
+        answer = bench.workspace.worker.wait(bench.workspace.worker.request("ping", {}))
+        assert answer.result is not None
+        assert "hello: skcdf" in bench.ui.logText.plainText
+
+
 class TestRepair:
     @pytest.fixture
     def bench(self, slicer, tmp_path):
@@ -319,7 +349,10 @@ class TestRepair:
     def test_where_pytorch_works_nothing_is_touched(self, bench, dialogs):
         user.click(bench.ui.repairButton)
         self.settle(bench)
-        assert "there is nothing to repair" in bench.ui.installLabel.text and not dialogs.shown
+        assert bench.ui.installLabel.text == (
+            "Installed and working: PyTorch 2.6.0, safetensors 1, nibabel 1. There is nothing to repair."
+        )
+        assert not dialogs.shown
 
     def test_where_it_is_broken_the_question_comes_after_the_look(self, bench, dialogs, tmp_path):
         doctorSays(tmp_path, "broken", needed_bytes=2_600_000_000)

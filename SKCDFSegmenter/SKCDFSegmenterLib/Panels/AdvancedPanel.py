@@ -13,12 +13,13 @@ from ..ModelCatalogue import findChoice
 from ..PanelSettings import segmentationSettings, trainingSettings
 from ..ProjectWords import breakable
 from ..RegionOfInterest import regionBox
-from ..SetUpWords import missingInWords
+from ..SetUpWords import missingInWords, versionsInWords
 from ..Texts import _
 from ..Workspace import Workspace, WorkspaceOptions
 from .DeleteFiles import DeleteFiles
 from .Dialogs import Dialogs
 from .Installer import Installer
+from .LogView import LogView
 from .ModelExchange import ModelExchange
 from .PythonChoice import PythonChoice
 from .Section import Section
@@ -41,6 +42,7 @@ class AdvancedPanel(Section):
         self._python = PythonChoice(self.ui, workspace, dialogs, self._onPythonChosen)
         self._files = DeleteFiles(self.ui, workspace, dialogs, self._guarded)
         self._models = ModelExchange(self.ui, workspace, dialogs, self._guarded)
+        self._log = LogView(self.ui, workspace)
         self._repairing = False
         titles = {
             "auto": _("Automatic"),
@@ -85,6 +87,7 @@ class AdvancedPanel(Section):
         self.workspace.readinessChanged.disconnect(self._onReadiness)
         self.workspace.projectChanged.disconnect(self._onProjectChanged)
         self._models.cleanup()
+        self._log.cleanup()
         self.installer.cleanup()
 
     def _guarded(self, action: Callable[[], None]) -> None:
@@ -185,8 +188,7 @@ class AdvancedPanel(Section):
             text = _("Looking at what is installed …")
         elif not text and readiness is not None:
             plan = self.workspace.installation.installPlan(readiness)
-            version = readiness.packages["torch"].version if readiness.ready else ""
-            works = _("PyTorch {version} works; there is nothing to repair.").format(version=version)
-            text = works if readiness.ready else missingInWords(readiness, plan)
-            text = " ".join(filter(None, (text, plan.byHand)))
+            nothing = _("There is nothing to repair.") if readiness.ready else ""
+            parts = (missingInWords(readiness, plan), versionsInWords(readiness), nothing, plan.byHand)
+            text = " ".join(filter(None, parts))
         self._tell(self.ui.installLabel, text)
