@@ -18,6 +18,7 @@ from .SegmentVoxels import SegmentVoxels
 MODEL, MODEL_HASH, CREATED, HASH, UNSURE, USUAL, PIECES = (
     f"SKCDF.{name}" for name in ("Model", "ModelHash", "Created", "Hash", "Unsure", "Usual", "Pieces")
 )
+COMPLETED = "SKCDF.Completed"
 
 SAME_PLACE = 0.3
 """Voxels by which two places may differ and be the same."""
@@ -96,7 +97,7 @@ def writeRecord(
         voxels: what it proposed.
         anchor: see `anchorOf`.
     """
-    created = record.created or datetime.now(UTC).isoformat(timespec="seconds")
+    created = record.created or _now()
     usual = record.usual.get(organ)
     values = {
         MODEL: record.title,
@@ -183,9 +184,18 @@ def isCompleted(segment: slicer.vtkSegment) -> bool:
 
 
 def setCompleted(segment: slicer.vtkSegment, completed: bool) -> None:
-    """Sets Slicer's segment status to "Completed", or back to "In progress"."""
+    """Sets Slicer's segment status to "Completed", with the time, or back to "In progress"."""
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     logic.SetSegmentStatus(segment, logic.Completed if completed else logic.InProgress)
+    if completed:
+        segment.SetTag(COMPLETED, _now())
+    else:
+        segment.RemoveTag(COMPLETED)
+
+
+def completedAt(segment: slicer.vtkSegment) -> str:
+    """When it was completed in the panel, ISO 8601 in UTC; empty where it is not, or was elsewhere."""
+    return segmentTag(segment, COMPLETED) if isCompleted(segment) else ""
 
 
 def anchorOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> np.ndarray | None:
@@ -201,6 +211,10 @@ def anchorOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> np.ndarray | N
     if not text or not converter.DeserializeImageGeometry(text, image, False):
         return None
     return latticeOfImage(image)[:3, 3]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _fingerprint(voxels: SegmentVoxels, anchor: np.ndarray | None) -> str:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import slicer
 
-from .SegmentRecord import SegmentState, isCompleted, provenance, segmentStates
+from .SegmentRecord import SegmentState, completedAt, isCompleted, provenance, segmentStates
+from .Texts import _
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,14 @@ class OrganState:
         segmentID, name: of the segment.
         state: what has become of it.
         unsure: share of its voxels that the model was unsure of, 0 to 1; ``None`` where that is not known.
+        origin: which model proposed it and when, and when it was completed, in words; empty where neither is known.
     """
 
     segmentID: str
     name: str
     state: SegmentState
     unsure: float | None
+    origin: str
 
 
 class SegmentStates:
@@ -66,7 +69,21 @@ class SegmentStates:
         for segmentID, segment in segments.items():
             record = provenance(segment)
             state = "completed" if isCompleted(segment) else self._seen[segmentID]
-            rows.append(
-                OrganState(segmentID, segment.GetName(), state, None if record is None else record.unsure)
-            )
+            unsure = None if record is None else record.unsure
+            rows.append(OrganState(segmentID, segment.GetName(), state, unsure, _originWords(segment)))
         return tuple(rows)
+
+
+def _originWords(segment: slicer.vtkSegment) -> str:
+    record, completed, words = provenance(segment), completedAt(segment), []
+    if record is not None:
+        text = _("Proposed by {model}, {date}.")
+        words.append(text.format(model=record.model, date=_dateWords(record.created)))
+    if completed:
+        words.append(_("Completed {date}.").format(date=_dateWords(completed)))
+    return " ".join(words)
+
+
+def _dateWords(created: str) -> str:
+    """A time as people write it, in UTC as it is kept: other computers show the same."""
+    return created[:16].replace("T", " ") + " UTC"

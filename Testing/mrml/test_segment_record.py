@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from segment_editing import SegmentEditor
 
 from SKCDFSegmenterLib.SegmentRecord import (
     ModelRecord,
+    completedAt,
     provenance,
     segmentState,
     segmentStates,
@@ -237,6 +240,19 @@ class TestOtherStates:
         setCompleted(segmentOf(segmentation, SPLEEN), True)
         read = placed.reloaded(slicer, tmp_path / "a.seg.nrrd", segmentation)
         assert segmentStates(read) == {**ALL_PROPOSED, SPLEEN: "completed"}
+        completed = completedAt(segmentOf(read, SPLEEN))
+        assert completed == completedAt(segmentOf(segmentation, SPLEEN))
+        assert abs(datetime.now(UTC) - datetime.fromisoformat(completed)) < timedelta(minutes=2)
+
+    def test_a_segment_that_was_taken_up_again_has_no_time_of_completion(self, slicer, segmentation):
+        logic = slicer.vtkSlicerSegmentationsModuleLogic
+        for segmentID, takeUp in (
+            (SPLEEN, lambda segment: setCompleted(segment, False)),
+            (ESOPHAGUS, lambda segment: logic.SetSegmentStatus(segment, logic.InProgress)),
+        ):
+            setCompleted(segmentOf(segmentation, segmentID), True)
+            takeUp(segmentOf(segmentation, segmentID))
+            assert completedAt(segmentOf(segmentation, segmentID)) == ""
 
     def test_only_the_asked_segments_are_answered_for(self, segmentation):
         assert segmentStates(segmentation, [ESOPHAGUS]) == {ESOPHAGUS: "proposed"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
@@ -87,6 +89,15 @@ def test_completing_and_reopening_is_seen_at_once(segmentation, states):
     states.look()
     setCompleted(segment, False)
     assert said(states)["Spleen"] == "proposed"
+
+
+def test_which_model_proposed_an_organ_and_when_it_was_completed_is_told(segmentation, states):
+    origins = {each.name: each.origin for each in states.organs()}
+    assert re.fullmatch(r"Proposed by abdomen v1, \d{4}-\d\d-\d\d \d\d:\d\d UTC\.", origins["Spleen"])
+    assert origins["Tumour"] == ""
+    setCompleted(segmentation.GetSegmentation().GetSegment("tumour"), True)
+    origins = {each.name: each.origin for each in states.organs()}
+    assert re.fullmatch(r"Completed \d{4}-\d\d-\d\d \d\d:\d\d UTC\.", origins["Tumour"])
 
 
 def test_segments_that_come_and_go_come_and_go_in_the_list(segmentation, states):

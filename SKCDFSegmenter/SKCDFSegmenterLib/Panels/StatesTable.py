@@ -72,7 +72,9 @@ class StatesTable:
             for row, each in enumerate(organs):
                 unsure = "" if each.unsure is None else _("{n} %").format(n=f"{100 * each.unsure:.0f}")
                 for column, text in enumerate((each.name, stateWords(each.state), unsure)):
-                    self._ui.statesTable.setItem(row, column, qt.QTableWidgetItem(text))
+                    item = qt.QTableWidgetItem(text)
+                    item.setToolTip(each.origin)
+                    self._ui.statesTable.setItem(row, column, item)
             self._ui.statesTable.resizeColumnsToContents()
             self._ui.statesTable.resizeRowsToContents()
         self._showButtons()
