@@ -19,6 +19,7 @@ import slicer
 
 from skcdf.errors import SkcdfError
 from skcdf.files import end_process_tree
+from skcdf.offline_bundle import wheels_of
 
 from .ChildProcess import ChildProcess
 from .Readiness import NEEDED, Readiness, readinessFromDoctor
@@ -200,12 +201,12 @@ class Installation:
             raise _failed(names, error) from error
 
     def installFromFolder(self, wheelsFolder: Path | str) -> None:
-        """Installs what is missing from a folder of wheels, without any network.
+        """Installs what is missing from a folder of wheels or an offline bundle, without any network.
 
         Raises:
-            SkcdfError: there are no wheels, or the installation failed.
+            SkcdfError: there are no wheels, a bundle is damaged, or the installation failed.
         """
-        folder = Path(wheelsFolder)
+        folder = wheels_of(wheelsFolder)
         if not any(folder.glob("*.whl")):
             raise SkcdfError(
                 _("{folder}: there are no wheels in it.").format(folder=folder),

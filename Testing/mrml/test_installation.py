@@ -17,6 +17,7 @@ from child_process import PlainChildProcess, isAlive, launched, scripted, waitUn
 from worker_bench import Clock
 
 from skcdf.errors import SkcdfError
+from skcdf.offline_bundle import seal_bundle
 from SKCDFSegmenterLib.EngineCommand import engineCommand
 from SKCDFSegmenterLib.Installation import Installation
 
@@ -347,3 +348,22 @@ class TestFromFolder:
     def test_a_folder_without_wheels_is_refused(self, bench, wheels):
         with pytest.raises(SkcdfError, match="there are no wheels"):
             bench("missing").installation.installFromFolder(wheels)
+
+    def test_a_bundle_is_compared_with_its_checksums_before_anything_is_installed(
+        self, bench, installed, tmp_path
+    ):
+        bundle = tmp_path / "stick"
+        (bundle / "wheels").mkdir(parents=True)
+        for name, version in (("torch", "2.3.1"), ("nibabel", "5.3.0")):
+            makeWheel(bundle / "wheels", name, version)
+        seal_bundle(bundle)
+        a = bench("missing").look()
+        a.end()
+        makeWheel(bundle / "wheels", "nibabel", "5.9.0")  # slipped in by somebody
+        for chosen in (bundle, bundle / "wheels"):
+            with pytest.raises(SkcdfError, match=r"nibabel-5\.9\.0-.*: is not in SHA256SUMS"):
+                a.installation.installFromFolder(chosen)
+        assert not installed.exists()
+        (bundle / "wheels" / "nibabel-5.9.0-py3-none-any.whl").unlink()
+        a.installation.installFromFolder(bundle)
+        assert (installed / "torch").exists() and (installed / "nibabel").exists()

@@ -28,6 +28,7 @@ COMMANDS = (
     "model",
     "review",
     "doctor",
+    "bundle",
     "worker",
     "phantom",
 )
