@@ -51,7 +51,8 @@ class ModelChoice:
 def modelChoices(project: Project | None) -> tuple[ModelChoice, ...]:
     """All models: of the project first, the one in use before the others, then those that ship with the program.
 
-    A version that is damaged is left out; ``skcdf model verify`` names it.
+    A version that is damaged is left out; ``skcdf model verify`` names it. So are all versions where the store is gone
+    or cannot be read, which *Versions* tells: models that ship can be used all the same.
     """
     own = _versions(project) if project is not None else []
     shipped = [ModelChoice(bundle.name, "", bundle, "shipped") for bundle in list_models(resource("Models"))]
@@ -77,8 +78,13 @@ def modelCard(choice: ModelChoice) -> str:
 
 
 def _versions(project: Project) -> list[ModelChoice]:
-    store, choices = project.store(), []
-    for line in store.lines():
+    choices: list[ModelChoice] = []
+    try:
+        store = project.store()
+        lines = store.lines()
+    except SkcdfError:
+        return []
+    for line in lines:
         try:
             versions = store.versions(line)
         except SkcdfError:

@@ -165,6 +165,12 @@ class TestOpen:
         again = Project.open(moved)
         assert again.pool().label_set == LABELS and again.new_run().is_relative_to(moved)
 
+    def test_nothing_is_made_where_a_project_was_moved_away(self, project: Project, tmp_path: Path) -> None:
+        project.root.rename(tmp_path / "elsewhere")
+        with pytest.raises(SkcdfError, match="is not there any more"):
+            project.store()
+        assert not project.root.exists(), "it would be in the way when the folder is put back"
+
 
 class TestCounts:
     def test_every_case_counts_once_by_what_it_is_for(self, project: Project) -> None:

@@ -115,6 +115,14 @@ def test_a_project_of_phantoms_starts_from_the_shipped_model_until_it_has_its_ow
     assert startReference(FROM_NOTHING, choices(project), project) == ""
 
 
+def test_models_that_ship_can_be_used_while_the_projects_own_cannot_be_read(project):
+    addVersion(project)
+    (project.store_folder / "store.json").write_text("{", encoding="utf-8")
+    assert [choice.state for choice in choices(project)] == ["shipped"]
+    (project.store_folder / "store.json").unlink()
+    assert [choice.state for choice in choices(project)] == ["shipped"]
+
+
 def test_a_model_of_phantoms_is_not_suggested_for_real_scans(tmp_path):
     real = Project.create(tmp_path / "real", LabelSet.load("synapse13"), "CT")
     assert suggestedStart(choices(real), real) is None

@@ -64,8 +64,9 @@ class ModelStore:
             if create and not file.exists():
                 if root.exists() and (not root.is_dir() or any(_visible(root))) and not file.exists():
                     raise SkcdfError(
-                        f"{root}: a new model store needs an empty folder, and this is not one.",
-                        "Choose another.",
+                        f"{root}: this is no model store, it lacks {STORE_FILE}; and it is not empty, as a new one "
+                        "must be.",
+                        f"Restore {STORE_FILE} from a copy, or choose another folder.",
                     )
                 files.write_json(file, {"schema": SCHEMA, "created": files.utc_now()})
             if not file.is_file():

@@ -117,7 +117,7 @@ class Project:
         project = cls(root, title, utc_now(), _model_name(title))
         try:
             LabelledPool.create(project.pool_folder, label_set, modality, synthetic=synthetic)
-            project.store()
+            ModelStore.open(project.store_folder, create=True)
             project._make_folders()
             record = _Record(project.name, project._line, project.created)
             write_json(root / PROJECT_FILE, {"schema": SCHEMA, **plain_record(record)})  # last: now it counts
@@ -193,8 +193,14 @@ class Project:
         """The model store, made when it is missing.
 
         Raises:
-            SkcdfError: it is broken, or cannot be made.
+            SkcdfError: it is broken, or cannot be made; or the project's folder was moved or deleted.
         """
+        # Where the project was moved away, a store would be made in its old place, and be in the way of its return.
+        if not self.store_folder.is_dir() and not (self.root / PROJECT_FILE).is_file():
+            raise SkcdfError(
+                f"{self.root}: the project is not there any more.",
+                "Put its folder back, connect its drive, or open the project where it lies now.",
+            )
         return ModelStore.open(self.store_folder, create=True)
 
     def counts(self) -> PoolCounts:
