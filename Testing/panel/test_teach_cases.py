@@ -90,6 +90,16 @@ def test_completed_organs_are_checked_and_stay_so(teach, project, case, pump, pi
     picture(teach.window, "teach-add-case")
 
 
+def test_what_was_completed_just_before_the_click_is_in_the_preview(teach, project, case, pump):
+    from SKCDFSegmenterLib.SegmentRecord import setCompleted
+
+    write(teach.panel.cases.ui.subjectEdit, "Person 1")
+    setCompleted(case[1].GetSegmentation().GetSegment("right_kidney"), True)
+    box = preview(teach, pump, person="")
+    pump(seconds=0.5)
+    assert "Checked: Spleen, Right kidney, Left kidney." in box.ui.previewLabel.text, box.ui.statusLabel.text
+
+
 def test_a_case_goes_into_the_pool_only_after_the_user_has_seen_what_is_stored(
     teach, project, case, pump, picture, slicer
 ):

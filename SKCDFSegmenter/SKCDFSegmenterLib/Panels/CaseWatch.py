@@ -21,6 +21,7 @@ class CaseWatch:
     """
 
     def __init__(self, parent: Any, onChanged: Callable[[], None]) -> None:
+        self._onChanged = onChanged
         self._tags: list[tuple[Any, int]] = []
         self._volume: Any = None
         self._scan: Any = None
@@ -48,6 +49,12 @@ class CaseWatch:
             self._scan = _scanOf(volumeNode)
             for event in (vtk.vtkCommand.ModifiedEvent, volumeNode.ImageDataModifiedEvent):
                 self._watch(volumeNode, event, self._onVolume)
+
+    def settle(self) -> None:
+        """Tells now of changes that are still waited upon: what comes next is about the case as it is."""
+        if self._timer.isActive():
+            self._timer.stop()
+            self._onChanged()
 
     def _watch(self, node: Any, event: int, slot: Callable[..., None]) -> None:
         self._tags.append((node, node.AddObserver(event, slot)))

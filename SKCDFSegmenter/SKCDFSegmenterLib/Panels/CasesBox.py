@@ -92,6 +92,7 @@ class CasesBox(TeachBox):
     def onAdd(self) -> None:
         """The button: first the preview, then the pool."""
         with self.errorsSaid():
+            self._watch.settle()
             if self._request is not None or not self._hasProject():
                 return
             volume, segmentation = self._case
