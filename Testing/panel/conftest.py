@@ -33,9 +33,8 @@ def panelApplication() -> Any:
 def slicer(panelApplication: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The ``slicer`` module with an empty scene, default settings, and no dialog seen yet.
 
-    A test fails in the end where something was raised in a slot, an event or an observer, which Slicer
-    only prints, and
-    where a dialog came up that the test has no answer to.
+    A test fails in the end where something was raised in a slot, an event or an observer, which Slicer only prints,
+    and where a dialog came up that the test has no answer to.
     """
     from panel_bootstrap import enterScene, leaveScene
     from pythonqt import dialogs, signals
@@ -64,9 +63,8 @@ def dialogs(slicer: Any) -> Any:
 def packages(slicer: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """``slicer.packaging`` and ``PyTorchUtils`` with a recorder in place of pip.
 
-    ``monkeypatch.delitem(sys.modules, "PyTorchUtils")`` is a Slicer without the PyTorch extension;
-    `withoutPackaging` one before
-    5.12.
+    ``monkeypatch.delitem(sys.modules, "PyTorchUtils")`` is a Slicer without the PyTorch extension; `withoutPackaging`
+    one before 5.12.
     """
     from slicer_parts import package_installer
 
@@ -111,8 +109,7 @@ def pump(slicer: Any) -> Callable[..., bool]:
 
 @pytest.fixture
 def screenshot(request: pytest.FixtureRequest, slicer: Any, tmp_path: Path) -> Callable[[Any, str], Path]:
-    """Draws a widget into ``name.png``: in the folder of --screenshots or SKCDF_SCREENSHOTS, else in
-    a temporary one."""
+    """Draws a widget into ``name.png``: in the folder of --screenshots or SKCDF_SCREENSHOTS, else a temporary one."""
     import user
 
     folder = request.config.getoption("--screenshots", default=None) or os.environ.get("SKCDF_SCREENSHOTS")

@@ -1,10 +1,9 @@
 """Starts, in plain Python, as much of the Slicer application as a scripted module's panel needs.
 
-Real: MRML and its logics, slice, layout and selection nodes (slicer-core), ``slicer.util``, and Qt's
-widgets, processes and
-settings (PySide6). Modelled: PythonQt's manners (`pythonqt`). Stood in for: the widgets of CTK and Slicer,
-the application
-object, the main window, the module manager (`stand_ins`), and Python that slicer-core lacks (`slicer_parts`).
+Real: MRML and its logics, slice, layout and selection nodes (slicer-core), ``slicer.util``, and Qt's widgets,
+processes and settings (PySide6). Modelled: PythonQt's manners (`pythonqt`). Stood in for: the widgets of CTK and Slicer, the
+application object, the main window, the module manager (`stand_ins`), and Python that slicer-core lacks
+(`slicer_parts`).
 """
 
 from __future__ import annotations
@@ -142,8 +141,7 @@ def leaveScene(slicer: Any) -> None:
 
 
 def loadModule(slicer: Any, path: Path) -> Any:
-    """Finds a scripted module as Slicer does at its start, and returns the module's object; its
-    widget is not made yet."""
+    """Finds a scripted module as Slicer does at its start, and returns its object; the widget is not made yet."""
     from stand_ins.module_manager import qSlicerScriptedLoadableModule
 
     name = path.stem

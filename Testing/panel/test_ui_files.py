@@ -1,5 +1,4 @@
-"""Every ``.ui`` file of the module: loads in Slicer with Qt 5.15 and 6, can be used by keyboard and
-read by a screen reader."""
+"""Every ``.ui`` file of the module: loads with Qt 5.15 and 6, is used by keyboard and read by a screen reader."""
 
 from __future__ import annotations
 

@@ -41,8 +41,7 @@ def click(button: Any) -> None:
 
 
 def choose(selector: Any, choice: Any) -> None:
-    """Chooses an entry of a combo box by its text, or a node of a node selector by itself or its name
-    (``None`` for none)."""
+    """Chooses an entry of a combo box by its text, or of a node selector a node by itself or its name, or ``None``."""
     _requireUsable(selector)
     if hasattr(selector, "setCurrentNode"):
         nodes = selector.nodes()
