@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,12 +142,6 @@ def subjectOfVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> str:
         item, constants.GetDICOMPatientIDAttributeName(), constants.GetDICOMLevelPatient()
     ).strip()
     return "" if text.casefold() in SAYS_NOBODY else text
-
-
-def newCaseName(taken: Iterable[str]) -> str:
-    """A name for a new case that says nothing of the patient: the number after the highest one given so far."""
-    numbers = [int(found[1]) for name in taken if (found := re.fullmatch(r"case_(\d{1,9})", name))]
-    return f"case_{max(numbers, default=0) + 1:03d}"
 
 
 def _proposal(

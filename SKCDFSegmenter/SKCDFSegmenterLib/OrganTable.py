@@ -33,7 +33,7 @@ def organTable(
     """Makes the table of a segmentation, or brings the one that it has up to date.
 
     Figures are those of the segments as they are now, measured in the scan. Organs without a segment follow at the
-    end if ``rows`` say that a model has looked for them and found nothing.
+    end if ``rows``, or the table so far, say that a model has looked for them and found nothing.
 
     Args:
         segmentationNode: the segmentation.
@@ -47,8 +47,11 @@ def organTable(
     order = segmentationNode.GetSegmentation().GetSegmentIDs()
     present = _rowsOfSegments(segmentationNode, volumeNode, order, known)
     there = {organ_words(name) for row in present.values() for name in (row["organ"], row["segment"])}
-    missing = [_missingRow(row) for row in known.values() if organ_words(row["organ"]) not in there]
     tableNode = tableOf(segmentationNode) or _newTable(segmentationNode)
+    # One that was found and has no segment any more was removed by the user: nothing is to be said of it.
+    notFound = {row["organ"]: row for row in _read(tableNode) if not row["segment"]}
+    notFound |= {row["organ"]: row for row in map(_missingRow, known.values()) if row is not None}
+    missing = [row for organ, row in notFound.items() if organ_words(organ) not in there]
     _write(tableNode, [*present.values(), *missing])
     return tableNode
 
@@ -56,31 +59,6 @@ def organTable(
 def tableOf(segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> slicer.vtkMRMLTableNode | None:
     """The table that a segmentation has, also after its scene was loaded; ``None`` where it has none."""
     return None if segmentationNode is None else segmentationNode.GetNodeReference(TABLE_ROLE)
-
-
-def refreshSegments(
-    segmentationNode: slicer.vtkMRMLSegmentationNode,
-    volumeNode: slicer.vtkMRMLScalarVolumeNode,
-    segmentIDs: Iterable[str],
-) -> None:
-    """Brings the rows of some segments up to date, after they were edited, added or removed.
-
-    Rows of other segments stay as they are. Without a table nothing happens.
-
-    Raises:
-        SkcdfError: see `organTable`.
-    """
-    tableNode = tableOf(segmentationNode)
-    if tableNode is None:
-        return
-    order = segmentationNode.GetSegmentation().GetSegmentIDs()
-    changed = [segmentID for segmentID in segmentIDs if segmentID in order]
-    rows = {row["segment"] or row["organ"]: row for row in _read(tableNode)}
-    rows.update(_rowsOfSegments(segmentationNode, volumeNode, changed, {}))
-    present = [rows[segmentID] for segmentID in order if segmentID in rows]
-    there = {organ_words(name) for row in present for name in (row["organ"], row["segment"])}
-    missing = [row for row in rows.values() if not row["segment"] and organ_words(row["organ"]) not in there]
-    _write(tableNode, [*present, *missing])
 
 
 def tableToCsv(tableNode: slicer.vtkMRMLTableNode, path: Path | str) -> None:
@@ -151,8 +129,10 @@ def _row(
     }
 
 
-def _missingRow(row: Mapping[str, Any]) -> Row:
-    """That of an organ that a model has looked for and not found."""
+def _missingRow(row: Mapping[str, Any]) -> Row | None:
+    """That of an organ that a model has looked for and not found; ``None`` where it was found."""
+    if row["volume_ml"]:
+        return None
     blank = dict.fromkeys(_titles(), "")
     name = row["organ"].replace("_", " ").capitalize()
     found = {

@@ -18,7 +18,7 @@ from skcdf.errors import SkcdfError
 from skcdf.image import read_image, read_label_map
 from skcdf.pool import LabelledPool
 from skcdf.worker_client import WorkerClient
-from SKCDFSegmenterLib.CaseContribution import caseContent, exportCase, newCaseName, subjectOfVolume
+from SKCDFSegmenterLib.CaseContribution import caseContent, exportCase, subjectOfVolume
 from SKCDFSegmenterLib.LabelMapExport import Overlap
 from SKCDFSegmenterLib.SegmentRecord import setCompleted
 from SKCDFSegmenterLib.Snapshot import restorePrevious
@@ -266,9 +266,3 @@ class TestSubject:
         for path in tmp_path.iterdir():
             assert b"4711-very-rare" not in path.read_bytes()
         assert "4711-very-rare" not in str([segmentation.GetAttributeNames(), segmentation.GetDescription()])
-
-
-def test_a_new_name_says_nothing_of_the_patient():
-    assert newCaseName([]) == "case_001"
-    assert newCaseName(["case_007", "case_2", "Mueller", "case_x"]) == "case_008"
-    assert newCaseName(["case_999"]) == "case_1000"

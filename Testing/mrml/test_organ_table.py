@@ -16,7 +16,7 @@ from segment_editing import SegmentEditor
 
 from skcdf.errors import SkcdfError
 from skcdf.statistics import organ_statistics
-from SKCDFSegmenterLib.OrganTable import organTable, refreshSegments, tableOf, tableToCsv
+from SKCDFSegmenterLib.OrganTable import organTable, tableOf, tableToCsv
 from SKCDFSegmenterLib.SegmentRecord import ModelRecord, setCompleted
 from SKCDFSegmenterLib.VolumeImage import geometryOfVolume, imageOfVolume
 
@@ -82,7 +82,7 @@ class TestFigures:
     def test_edits_count(self, slicer, volume, segmentation, editor):
         organTable(segmentation, volume)
         editor.paint(SPLEEN, placed.mask((8, 9), (12, 14), (17, 19)))
-        refreshSegments(segmentation, volume, [SPLEEN])
+        organTable(segmentation, volume)
         row = cells(tableOf(segmentation))[SPLEEN]
         mask = placed.voxels(slicer, segmentation, SPLEEN, volume)
         values = imageOfVolume(volume).array[mask].astype(float)
@@ -155,7 +155,7 @@ class TestRemarks:
     def test_follow_edits(self, volume, segmentation, editor):
         organTable(segmentation, volume)
         editor.paint(RIGHT_KIDNEY, placed.mask((7, 9), (1, 7), (11, 14)))
-        refreshSegments(segmentation, volume, [RIGHT_KIDNEY])
+        organTable(segmentation, volume)
         row = cells(tableOf(segmentation))[RIGHT_KIDNEY]
         assert row["remarks"] == "incomplete: cut off by the edge of the scan"
 
@@ -174,11 +174,11 @@ class TestTable:
         assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLTableNode") == 1
         assert organTable(placed.place(volume).segmentationNode, volume) is not first
 
-    def test_only_changed_rows_are_touched(self, volume, segmentation, editor):
+    def test_only_what_changed_is_measured_again(self, volume, segmentation, editor):
         rows = [{**row, "mean": 1234.0} for row in workerRows(volume)]
         organTable(segmentation, volume, rows)
         editor.paint(SPLEEN, placed.mask((0, 1), (0, 1), (0, 1)))
-        refreshSegments(segmentation, volume, [SPLEEN])
+        organTable(segmentation, volume, rows)
         table = cells(tableOf(segmentation))
         assert (table[SPLEEN]["state"], table[ESOPHAGUS]["mean"]) == ("edited", "1234.0")
 
@@ -188,14 +188,10 @@ class TestTable:
         segments.RemoveSegment(SPLEEN)
         placed.draw(slicer, segmentation, volume, "Segment_1", "Liver", placed.mask((0, 2), (0, 2), (0, 2)))
         segments.SetSegmentIndex("Segment_1", 0)
-        refreshSegments(segmentation, volume, [SPLEEN, "Segment_1"])
+        organTable(segmentation, volume, workerRows(volume))
         table = cells(tableOf(segmentation))
         assert list(table)[:3] == ["Segment_1", RIGHT_KIDNEY, ESOPHAGUS]
         assert SPLEEN not in table and "Liver" not in table and "Stomach" in table
-
-    def test_without_one_there_is_nothing_to_refresh(self, slicer, volume, segmentation):
-        refreshSegments(segmentation, volume, [SPLEEN])
-        assert tableOf(segmentation) is None and tableOf(None) is None
 
     def test_a_saved_scene_has_it_and_goes_on_with_it(self, slicer, volume, segmentation, tmp_path):
         before = cells(organTable(segmentation, volume, workerRows(volume)))
@@ -206,7 +202,7 @@ class TestTable:
         segmentation, volume = slicer.util.getNode("Result"), slicer.util.getNode("CT")
         table = tableOf(segmentation)
         assert cells(table) == before
-        refreshSegments(segmentation, volume, [SPLEEN])
+        organTable(segmentation, volume)
         assert cells(tableOf(segmentation)) == before
         assert organTable(segmentation, volume) is table
 

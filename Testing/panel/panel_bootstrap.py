@@ -1,8 +1,8 @@
 """Starts, in plain Python, as much of the Slicer application as a scripted module's panel needs.
 
 Real: MRML and its logics, slice, layout and selection nodes (slicer-core), ``slicer.util``, and Qt's widgets,
-processes and settings (PySide6). Modelled: PythonQt's manners (`pythonqt`). Stood in for: the widgets of CTK and Slicer, the
-application object, the main window, the module manager (`stand_ins`), and Python that slicer-core lacks
+processes and settings (PySide6). Modelled: PythonQt's manners (`pythonqt`). Stood in for: the widgets of CTK and
+Slicer, the application object, the main window, the module manager (`stand_ins`), and Python that slicer-core lacks
 (`slicer_parts`).
 """
 

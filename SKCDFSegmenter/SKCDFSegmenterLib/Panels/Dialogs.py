@@ -34,10 +34,6 @@ class Dialogs:
         pressed = box.clickedButton()
         return next((each.text for each in added if each == pressed), buttons[-1])
 
-    def inform(self, text: str, details: str = "") -> None:
-        """Tells something that must not be overlooked."""
-        slicer.util.infoDisplay(text, detailedText=details)
-
     def error(self, error: SkcdfError) -> None:
         """Tells what went wrong and what to do."""
         slicer.util.errorDisplay(f"{error.message}\n\n{error.hint}" if error.hint else error.message)
