@@ -52,7 +52,7 @@ def geometryOfVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Geometry:
         SkcdfError: the volume has no voxels, or its axes are not perpendicular.
     """
     imageData = volumeNode.GetImageData()
-    if imageData is None or 0 in imageData.GetDimensions():
+    if imageData is None or 0 in imageData.GetDimensions() or imageData.GetPointData().GetScalars() is None:
         raise SkcdfError(
             _("{volume}: the volume has no voxels.").format(volume=volumeNode.GetName()),
             _("Load the scan again."),

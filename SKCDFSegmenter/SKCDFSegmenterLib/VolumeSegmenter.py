@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,26 +81,27 @@ class VolumeSegmenter:
             raise SkcdfError(
                 _("A segmentation is running already."), _("Wait for it to finish, or cancel it.")
             )
-        box, model = _box(volumeNode, region), _model(settings)
-        folder = TemporaryFolder(self._root)
-        run = SegmentationRun(
-            folder, model, settings.organs, box, segmentationNode, keepEdited, onProgress, onFinished
-        )
-        try:
-            run.state = _written(volumeNode, run.scan)
-            fields = _fields(settings, model, box, run.scan)
-            fields |= {"output": str(run.labels), "places": settings.places}
-            if settings.memoryMiB is not None:
-                fields["memory_mib"] = settings.memoryMiB
-            self._stopChecking()
-            self._run = run
-            run.request = self._worker.request(
-                "segment", fields, run.hear, lambda answer: self._finish(run, answer)
+        with _unexpectedTold():
+            box, model = _box(volumeNode, region), _model(settings)
+            folder = TemporaryFolder(self._root)
+            run = SegmentationRun(
+                folder, model, settings.organs, box, segmentationNode, keepEdited, onProgress, onFinished
             )
-        except BaseException:
-            self._run = None
-            folder.remove()
-            raise
+            try:
+                run.state = _written(volumeNode, run.scan)
+                fields = _fields(settings, model, box, run.scan)
+                fields |= {"output": str(run.labels), "places": settings.places}
+                if settings.memoryMiB is not None:
+                    fields["memory_mib"] = settings.memoryMiB
+                self._stopChecking()
+                self._run = run
+                run.request = self._worker.request(
+                    "segment", fields, run.hear, lambda answer: self._finish(run, answer)
+                )
+            except BaseException:
+                self._run = None
+                folder.remove()
+                raise
         return run.request
 
     def segment(
@@ -157,22 +159,23 @@ class VolumeSegmenter:
             SkcdfError: the volume, the region or the model cannot be used.
         """
         self._stopChecking()
-        box, model = _box(volumeNode, region), _model(settings)
-        folder = TemporaryFolder(self._root)
-        scan, name = folder.path / "scan.nrrd", volumeNode.GetName()
+        with _unexpectedTold():
+            box, model = _box(volumeNode, region), _model(settings)
+            folder = TemporaryFolder(self._root)
+            scan, name = folder.path / "scan.nrrd", volumeNode.GetName()
 
-        def finish(answer: Answer) -> None:
-            folder.remove()
-            superseded = self._checking != request
-            self._checking = None if not superseded else self._checking
-            callSafely(onFinished, _checkOutcome(namingVolume(answer, scan, name), superseded))
+            def finish(answer: Answer) -> None:
+                folder.remove()
+                superseded = self._checking != request
+                self._checking = None if not superseded else self._checking
+                callSafely(onFinished, _checkOutcome(namingVolume(answer, scan, name), superseded))
 
-        try:
-            _written(volumeNode, scan)
-            request = self._worker.request("check", _fields(settings, model, box, scan), None, finish)
-        except BaseException:
-            folder.remove()
-            raise
+            try:
+                _written(volumeNode, scan)
+                request = self._worker.request("check", _fields(settings, model, box, scan), None, finish)
+            except BaseException:
+                folder.remove()
+                raise
         self._checking = request
         return request
 
@@ -190,15 +193,28 @@ class VolumeSegmenter:
             outcome = SegmentationOutcome(error=error, warnings=tuple(run.warnings))
         except Exception as error:  # the panel must learn that it has ended, whatever happens
             _logger.exception("the result cannot be placed")
-            said = SkcdfError(
-                _("Unexpected {error}").format(error=repr(error)), _("The log has the details.")
-            )
-            outcome = SegmentationOutcome(error=said)
+            outcome = SegmentationOutcome(error=_unexpected(error))
         finally:
             self._run = None
             run.folder.remove()
         if run.onFinished is not None:
             callSafely(run.onFinished, outcome)
+
+
+@contextmanager
+def _unexpectedTold() -> Iterator[None]:
+    """Whatever goes wrong is a sentence: who shows that something runs must learn that nothing does."""
+    try:
+        yield
+    except SkcdfError:
+        raise
+    except Exception as error:
+        _logger.exception("the scan cannot be sent to the worker")
+        raise _unexpected(error) from error
+
+
+def _unexpected(error: Exception) -> SkcdfError:
+    return SkcdfError(_("Unexpected {error}").format(error=repr(error)), _("The log has the details."))
 
 
 def _model(settings: SegmentationSettings) -> ModelBundle:

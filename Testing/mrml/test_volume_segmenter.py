@@ -13,6 +13,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed (pip install 
 import numpy as np
 import scans
 import segmenter_bench
+import vtk
 from child_process import PYTHON, engine, launched, scripted
 from segmenter_bench import OBLIQUE, ORGAN, TABLE, numberOfSegmentations, segmenterBenches
 
@@ -109,6 +110,27 @@ class TestResult:
         array = slicer.util.arrayFromVolume(volume).astype(np.float64)
         slicer.util.updateVolumeFromArray(volume, array)
         assert bench().segmenter.segment(volume).found
+
+    def test_whatever_keeps_a_run_from_starting_is_a_sentence_and_leaves_nothing(
+        self, bench, volume, monkeypatch
+    ):
+        def exhausted(*_arguments, **_options):
+            raise MemoryError
+
+        a = bench()
+        monkeypatch.setattr("SKCDFSegmenterLib.VolumeSegmenter.writeVolume", exhausted)
+        for start in (a.start, lambda node: a.segmenter.check(node, SegmentationSettings(), None, print)):
+            with pytest.raises(SkcdfError, match="Unexpected MemoryError"):
+                start(volume)
+            assert not a.segmenter.running and a.files == []
+
+    def test_a_volume_whose_voxels_were_never_made_is_refused(self, slicer, bench):
+        image = vtk.vtkImageData()
+        image.SetDimensions(4, 5, 6)
+        hollow = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Hollow")
+        hollow.SetAndObserveImageData(image)
+        with pytest.raises(SkcdfError, match="Hollow: the volume has no voxels"):
+            bench().segmenter.segment(hollow)
 
 
 class TestRealEngine:

@@ -113,7 +113,8 @@ class SegmentPanel(Section):
         elif self._entered and not self._run.running and not self.ui.segmentCollapsible.collapsed:
             self._check.ask(*chosen[:3])
         warned = self._check.warned or not self._models.suits(scans)
-        self._run.show(not missing, warned, missing or self._ended)
+        # How it ended comes first: of a run whose scan was closed, nothing else would tell it.
+        self._run.show(not missing, warned, "\n".join(filter(None, (self._ended, missing))))
 
     def segment(self) -> None:
         """Starts a run with what is chosen."""
