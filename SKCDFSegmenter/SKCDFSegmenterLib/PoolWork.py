@@ -17,6 +17,7 @@ from .Signal import Signal
 from .TemporaryFolder import TemporaryFolder
 from .Texts import _
 from .VolumeImage import writeVolume
+from .VolumeNames import namingVolume
 
 OnEnd = Callable[[Answer], None]
 OnEvent = Callable[[dict[str, Any]], None] | None
@@ -125,17 +126,24 @@ class PoolWork:
         Raises:
             SkcdfError: no project is open, or a volume cannot be written.
         """
-        project, folder, images = self.requireProject(), TemporaryFolder(self._temporaryFolder), []
+        project, folder = self.requireProject(), TemporaryFolder(self._temporaryFolder)
+        names: dict[str, str] = {}
         try:
             for index, volumeNode in enumerate(volumeNodes):
                 path = folder.path / f"scan_{index}.nrrd"
                 writeVolume(volumeNode, path)
-                images.append(str(path))
+                names[str(path)] = volumeNode.GetName()
         except BaseException:
             folder.remove()
             raise
-        fields = {"pool": str(project.pool_folder), "images": images}
-        return self._ask("pool_add_unlabelled", fields, onEnd, onEvent, folder)
+        fields = {"pool": str(project.pool_folder), "images": list(names)}
+
+        def end(answer: Answer) -> None:
+            for path, name in names.items():
+                answer = namingVolume(answer, Path(path), name)
+            onEnd(answer)
+
+        return self._ask("pool_add_unlabelled", fields, end, onEvent, folder)
 
     def importAnnotated(
         self,

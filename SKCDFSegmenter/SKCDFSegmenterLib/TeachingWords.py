@@ -72,6 +72,8 @@ def storedWords(answer: Mapping[str, Any], training: bool) -> str:
         answer: of ``pool_add``.
         training: whether a training runs, which does not see it.
     """
+    if answer.get("unchanged"):
+        return _("{case} has exactly these organs already: nothing was stored.").format(case=answer["case"])
     text = (
         _("Stored as a new version of {case}.").format(case=answer["case"])
         if answer["action"] == "revise"

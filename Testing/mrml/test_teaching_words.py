@@ -63,6 +63,11 @@ def test_what_is_added_during_a_training_counts_for_the_next_one():
     assert "new version of case_004" in Words.storedWords({**ADDED, "action": "revise"}, training=False)
 
 
+def test_of_what_the_pool_has_already_nothing_is_said_to_be_stored():
+    text = Words.storedWords({**ADDED, "action": "revise", "unchanged": True}, training=True)
+    assert text == "case_004 has exactly these organs already: nothing was stored."
+
+
 def test_of_scans_without_labels_every_refusal_has_its_reason_and_many_are_summed_up():
     refused = [{"image": f"/data/scan_{i}.nii.gz", "reason": "it is empty"} for i in range(9)]
     lines = Words.unlabelledWords({"added": ["a"], "present": ["b", "c"], "refused": refused}).split("\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from user import click, write
 
@@ -296,6 +297,20 @@ def test_loaded_volumes_are_added_without_labels_and_not_twice(teach, project, c
     assert pump(idle(box), WORKER_S)
     assert "1 was in the pool already" in box.ui.statusLabel.text
     picture(teach.window, "teach-unlabelled")
+
+
+def test_a_loaded_volume_that_is_refused_is_called_by_its_own_name(teach, project, case, pump, slicer):
+    import qt
+
+    volume, box = case[0], teach.panel.unlabelled
+    array = slicer.util.arrayFromVolume(volume)
+    slicer.util.updateVolumeFromArray(volume, np.full(array.shape, np.nan, np.float32))
+    box.ui.group.collapsed = False
+    box.ui.volumesList.item(0).setCheckState(qt.Qt.Checked)
+    click(box.ui.addVolumesButton)
+    assert pump(idle(box), WORKER_S)
+    assert "Not added: Scan: " in box.ui.statusLabel.text
+    assert ".nrrd" not in box.ui.statusLabel.text
 
 
 def test_a_folder_of_scans_is_added_and_what_is_no_scan_is_named(teach, project, pump, tmp_path, slicer):
