@@ -10,10 +10,13 @@ from typing import Any
 
 import slicer
 
-from skcdf.phantom import make_phantom
+from skcdf.image import Image
+from skcdf.labels import LabelSet
+from skcdf.phantom import PHANTOM_LABELS, make_phantom
 from skcdf.progress import Progress
 
 from .InputChoice import SYNTHETIC
+from .LabelMapImport import segmentationFromLabelMap
 from .Texts import _
 from .VolumeImage import RAS_TO_LPS
 
@@ -31,17 +34,21 @@ class SamplePhantom:
         seed: which patient.
         cutOffShare: 1: the scan ends in the middle of organs; 0: it shows them all.
         thumbnail: the picture's file name in ``Resources/Icons``.
+        withOrgans: its organs come along as a segmentation, as if somebody had drawn them: a case to import.
     """
 
     name: str
     seed: int
     cutOffShare: float
     thumbnail: str
+    withOrgans: bool = False
 
 
 PHANTOMS = (
     SamplePhantom("PhantomCT", 7, 0.0, "PhantomCT.png"),
     SamplePhantom("PhantomCTCutOff", 21, 1.0, "PhantomCTCutOff.png"),
+    SamplePhantom("PhantomWithOrgans1", 31, 0.0, "PhantomWithOrgans1.png", withOrgans=True),
+    SamplePhantom("PhantomWithOrgans2", 32, 0.0, "PhantomWithOrgans2.png", withOrgans=True),
 )
 
 
@@ -54,14 +61,29 @@ def addPhantomVolume(
         phantom: which.
         onProgress: called between the parts of the work, on this thread.
     """
-    scan, _labels = make_phantom(
+    return addPhantom(phantom, onProgress)[0]
+
+
+def addPhantom(
+    phantom: SamplePhantom, onProgress: Callable[[Progress], None] | None = None
+) -> list[slicer.vtkMRMLNode]:
+    """The same, with the phantom's organs where they come along: the volume, and after it their segmentation."""
+    scan, labels = make_phantom(
         phantom.seed,
         shape=SHAPE,
         spacing=SPACING_MM,
         cut_off_share=phantom.cutOffShare,
         progress=onProgress or (lambda _progress: None),
     )
-    name = slicer.mrmlScene.GenerateUniqueName(phantom.name)
+    volume = _addScan(scan, slicer.mrmlScene.GenerateUniqueName(phantom.name))
+    if not phantom.withOrgans:
+        return [volume]
+    name = _("{scan} organs").format(scan=volume.GetName())
+    organs = segmentationFromLabelMap(labels, LabelSet.load(PHANTOM_LABELS), volume, name)
+    return [volume, organs.segmentationNode]
+
+
+def _addScan(scan: Image, name: str) -> slicer.vtkMRMLScalarVolumeNode:
     volume = slicer.util.addVolumeFromArray(scan.array, ijkToRAS=RAS_TO_LPS @ scan.geometry.affine, name=name)
     volume.SetAttribute(SYNTHETIC, "true")
     volume.SetDescription(_("Synthetic scan of nobody, made on this computer."))
@@ -107,13 +129,13 @@ class _Maker:
     def __init__(self, phantom: SamplePhantom) -> None:
         self._phantom = phantom
 
-    def __call__(self, _source: Any = None) -> list[slicer.vtkMRMLScalarVolumeNode]:
+    def __call__(self, _source: Any = None) -> list[slicer.vtkMRMLNode]:
         if _Maker._busy:
             return []
         with self._alone():
-            volume = addPhantomVolume(self._phantom, self._tell)
-        slicer.util.showStatusMessage(_("{name} is ready.").format(name=volume.GetName()), 3000)
-        return [volume]
+            nodes = addPhantom(self._phantom, self._tell)
+        slicer.util.showStatusMessage(_("{name} is ready.").format(name=nodes[0].GetName()), 3000)
+        return nodes
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

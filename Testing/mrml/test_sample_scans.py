@@ -18,7 +18,9 @@ import PIL.Image
 from skcdf.labels import LabelSet
 from skcdf.phantom import PHANTOM_LABELS, make_phantom
 from SKCDFSegmenterLib import SampleScans
+from SKCDFSegmenterLib.ImportStaging import loadedCases
 from SKCDFSegmenterLib.SampleScans import PHANTOMS, addPhantomVolume, registerPhantoms
+from SKCDFSegmenterLib.SegmentRecord import segmentState
 from SKCDFSegmenterLib.VolumeImage import imageOfVolume
 
 
@@ -131,7 +133,7 @@ def test_progress_is_told_while_the_application_handles_events(sampleData, appli
 
 def test_a_second_press_meanwhile_makes_nothing(slicer, sampleData, application, small, monkeypatch):
     registerPhantoms()
-    first, second = (source.customDownloader for source in only(sampleData))
+    first, second, *_others = (source.customDownloader for source in only(sampleData))
     answers = []
     monkeypatch.setattr(slicer.app, "processEvents", lambda: answers.append(second(None)))
     assert len(first(None)) == 1
@@ -155,8 +157,23 @@ def test_one_that_failed_can_be_tried_again(slicer, sampleData, application, sma
     assert len(make(None)) == 1
 
 
-def test_one_phantom_is_whole_and_one_ends_within_organs(patients):
+def test_phantoms_with_organs_bring_them_as_drawn_by_hand(slicer, sampleData, application, small):
+    registerPhantoms()
+    withOrgans = [each for each in PHANTOMS if each.withOrgans]
+    makers = [source.customDownloader for source in only(sampleData) if "WithOrgans" in source.sampleName]
+    assert len(makers) == len(withOrgans) == 2
+    for make, phantom in zip(makers, withOrgans, strict=True):
+        volume, segmentation = make(None)
+        _scan, truth = make_phantom(phantom.seed, shape=(24, 32, 32), spacing=(10, 12, 12), cut_off_share=0)
+        liver = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, "liver", volume)
+        value = LabelSet.load(PHANTOM_LABELS).value_of("liver")
+        np.testing.assert_array_equal(liver > 0, truth.array == value)
+        assert segmentState(segmentation, "liver") == "foreign"
+    assert [case.volumeNode.GetName() for case in loadedCases()] == [each.name for each in withOrgans]
+
+
+def test_one_phantom_ends_within_organs_and_the_others_are_whole(patients):
     label_set = LabelSet.load(PHANTOM_LABELS)
     kidneys = [label_set.value_of(name) for name in ("left_kidney", "right_kidney")]
     cut = [bool(np.isin(labels.array[[0, -1]], kidneys).any()) for _scan, labels in patients]
-    assert cut == [False, True]
+    assert cut == [phantom.name == "PhantomCTCutOff" for phantom in PHANTOMS]
