@@ -7,7 +7,7 @@ from typing import Any
 
 import qt
 
-MOST_ROWS = 9
+MOST_ROWS = 16
 """Of a list that scrolls."""
 
 

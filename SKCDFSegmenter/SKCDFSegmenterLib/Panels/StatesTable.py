@@ -31,7 +31,9 @@ class StatesTable:
         table.setColumnCount(3)
         table.setHorizontalHeaderLabels([_("Organ"), _("State"), _("Unsure")])
         table.verticalHeader().setVisible(False)
-        table.horizontalHeader().setStretchLastSection(True)
+        header = table.horizontalHeader()
+        header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
         table.connect("itemSelectionChanged()", self._showButtons)
         ui.completeButton.connect("clicked()", self._complete)
         ui.reopenButton.connect("clicked()", self._reopen)
@@ -75,7 +77,6 @@ class StatesTable:
                     item = qt.QTableWidgetItem(text)
                     item.setToolTip(each.origin)
                     self._ui.statesTable.setItem(row, column, item)
-            self._ui.statesTable.resizeColumnsToContents()
             self._ui.statesTable.resizeRowsToContents()
         self._showButtons()
 
