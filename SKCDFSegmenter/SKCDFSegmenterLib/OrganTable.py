@@ -112,7 +112,7 @@ def _row(
         "small": _("unusually small"),
         "large": _("unusually large"),
         "pieces": _("in several pieces"),
-        "incomplete": _("incomplete: cut off by the edge of the scan"),
+        "incomplete": _("incomplete"),
     }
     unsure = None if origin is None else origin.unsure
     return {
@@ -194,4 +194,4 @@ def _read(tableNode: slicer.vtkMRMLTableNode) -> list[Row]:
 
 
 def _text(value: float) -> str:
-    return f"{value:.1f}" if math.isfinite(value) else ""
+    return f"{value:z.1f}" if math.isfinite(value) else ""

@@ -12,6 +12,7 @@ from skcdf.errors import SkcdfError
 
 from ..OrganTable import organTable, tableOf, tableToCsv
 from ..ResultWords import errorWords
+from ..SegmentRecord import isCompleted
 from ..Texts import _
 from .Dialogs import Dialogs
 
@@ -20,7 +21,6 @@ CHANGES = (
     slicer.vtkSegmentation.SourceRepresentationModified,
     slicer.vtkSegmentation.SegmentAdded,
     slicer.vtkSegmentation.SegmentRemoved,
-    slicer.vtkSegmentation.SegmentModified,
 )
 
 
@@ -37,6 +37,7 @@ class OrganTableView(VTKObservationMixin):
         self._ui, self._dialogs = ui, dialogs
         self._segmentationNode: slicer.vtkMRMLSegmentationNode | None = None
         self._rows: tuple[dict[str, Any], ...] = ()
+        self._segments: list[tuple[str, bool]] = []
         ui.exportButton.connect("clicked()", self._export)
         ui.updateTableButton.connect("clicked()", self.measure)
         ui.organTable.setColumnCount(len(_columns()))
@@ -61,6 +62,9 @@ class OrganTableView(VTKObservationMixin):
         if segmentationNode is not None:
             for event in CHANGES:
                 self.addObserver(segmentationNode, event, self._onChanged)
+            self.addObserver(
+                segmentationNode, slicer.vtkSegmentation.SegmentModified, self._onSegmentModified
+            )
         self._fill()
 
     def measure(self) -> None:
@@ -81,6 +85,7 @@ class OrganTableView(VTKObservationMixin):
 
     def _fill(self) -> None:
         table, tableNode = self._ui.organTable, tableOf(self._segmentationNode)
+        self._segments = _namesAndStates(self._segmentationNode)
         rows = [] if tableNode is None else _texts(tableNode)
         table.setVisible(bool(rows))
         self._ui.exportButton.enabled = bool(rows)
@@ -101,6 +106,11 @@ class OrganTableView(VTKObservationMixin):
         if tableOf(self._segmentationNode) is not None:
             self._hint(_("The segmentation has changed since: press Update for new figures."))
 
+    def _onSegmentModified(self, caller: Any = None, event: Any = None) -> None:
+        """Slicer tells of surfaces and colours by this event, too, and these have no figures."""
+        if _namesAndStates(self._segmentationNode) != self._segments:
+            self._onChanged()
+
     def _hint(self, text: str) -> None:
         self._ui.tableHint.text = text
         self._ui.tableHint.setVisible(bool(text))
@@ -118,13 +128,22 @@ class OrganTableView(VTKObservationMixin):
         self._hint(_("Saved as {path}.").format(path=path))
 
 
+def _namesAndStates(segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> list[tuple[str, bool]]:
+    """Of every segment its name, and whether it is completed."""
+    if segmentationNode is None:
+        return []
+    segmentation = segmentationNode.GetSegmentation()
+    segments = (segmentation.GetSegment(each) for each in segmentation.GetSegmentIDs())
+    return [(segment.GetName(), isCompleted(segment)) for segment in segments]
+
+
 def _columns() -> list[tuple[str, str]]:
     """Titles and what they mean."""
     return [
         (_("Organ"), _("Name of the segment.")),
         (_("mL"), _("Volume in mL.")),
         (_("Mean ± SD"), _("Of the scan's intensities inside the organ; HU in CT.")),
-        (_("Remarks"), _("What is unusual.")),
+        (_("Remarks"), _("What is unusual. Incomplete: the edge of the scan cuts the organ off.")),
         (_("State"), _("Whether the organ is as the model proposed it.")),
         (_("Unsure"), _("Share of its voxels that the model was unsure of.")),
         (_("Pieces"), _("Separate pieces.")),
