@@ -34,12 +34,9 @@ class ModelChoice:
     @property
     def title(self) -> str:
         """One line for a list."""
-        words = {
-            "shipped": _("comes with the program"),
-            "promoted": _("in use"),
-            "candidate": _("candidate"),
-            "retired": _("retired"),
-        }
+        if self.state == "shipped":  # of these there is one of each name
+            return _("{name} (built in)").format(name=self.bundle.name)
+        words = {"promoted": _("in use"), "candidate": _("candidate"), "retired": _("retired")}
         return f"{self.bundle.name} {self.bundle.version} ({words[self.state]})"
 
     @property

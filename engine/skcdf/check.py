@@ -190,7 +190,8 @@ def _spacing(image: Image, model: ModelBundle) -> Iterator[Finding]:
     found = axis_order_to_lps(image.geometry).apply_to_geometry(image.geometry).array_spacing
     for length, (low, high), axis in zip(found, model.expects.spacing_mm, _AXES, strict=True):
         if length > _COARSER * high or length < low / _FINER:
-            message = f"voxels are {length:.3g} mm {axis}, the model knows {low:g} to {high:g} mm"
+            known = f"{low:g} to {high:g} mm" if low < high else f"{low:g} mm"
+            message = f"voxels are {length:.3g} mm {axis}, the model knows {known}"
             hint = "Take a finer reconstruction." if length > high else "Check the spacing in the file."
             yield "spacing", message, hint
             return
@@ -202,7 +203,8 @@ def _field_of_view(geometry: Geometry, model: ModelBundle, may_be_small: bool) -
     for extent, (low, high), axis in zip(extents, model.expects.field_of_view_mm, _AXES, strict=True):
         too_small = extent < low / _EXTENT and not may_be_small
         if too_small or extent > _EXTENT * high:
-            message = f"it covers {extent:.0f} mm {axis}, the model knows {low:.0f} to {high:.0f} mm"
+            known = f"{low:.0f} to {high:.0f} mm" if low < high else f"{low:.0f} mm"
+            message = f"it covers {extent:.0f} mm {axis}, the model knows {known}"
             small = "Organs may be cut off; take a scan that covers the region."
             large = f"Crop it to the region that the model knows ({model.expects.body_part})."
             yield "field_of_view", message, small if too_small else large
