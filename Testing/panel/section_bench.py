@@ -60,6 +60,10 @@ class SectionBench:
         self.section.setParameterNode(parameterNode)
         self.section.parametersChanged()
 
+    def widen(self, width: int) -> None:
+        """Drags the window's edge."""
+        self._window.resize(width, self._window.height)
+
     def changed(self) -> None:
         """Tells of a changed parameter, as the module does."""
         self.section.parametersChanged()

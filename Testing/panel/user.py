@@ -81,6 +81,12 @@ def unfold(section: Any, isOpen: bool = True) -> None:
         application().app.processEvents()
 
 
+def unfoldGroup(group: Any) -> None:
+    """Opens a group of a section."""
+    group.collapsed = False
+    application().app.processEvents()
+
+
 def _requireUsable(widget: Any) -> None:
     assert widget.isVisible(), f"{widget.name} is not to be seen"
     assert widget.isEnabled(), f"{widget.name} is disabled"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import Property, QPoint, QSize, Qt, Signal
 from PySide6.QtGui import QPainter
-from PySide6.QtWidgets import QAbstractButton, QGroupBox, QStyle, QStyleOption, QWidget
+from PySide6.QtWidgets import QAbstractButton, QGroupBox, QProxyStyle, QStyle, QStyleOption, QWidget
 
 
 class ctkCollapsibleButton(QAbstractButton):
@@ -103,13 +103,31 @@ class ctkCollapsibleButton(QAbstractButton):
         painter.end()
 
 
+class _ArrowStyle(QProxyStyle):
+    """Draws an arrow in place of a group box's check mark, as CTK's does."""
+
+    CPP = True
+
+    def drawPrimitive(
+        self, element: object, option: object, painter: QPainter, widget: object = None
+    ) -> None:
+        """Called by Qt for each part."""
+        if element == QStyle.PrimitiveElement.PE_IndicatorCheckBox and isinstance(widget, QGroupBox):
+            isOpen = widget.checked
+            arrows = QStyle.PrimitiveElement
+            element = arrows.PE_IndicatorArrowUp if isOpen else arrows.PE_IndicatorArrowDown
+        QProxyStyle.drawPrimitive(self, element, option, painter, widget)
+
+
 class ctkCollapsibleGroupBox(QGroupBox):
-    """A group box whose check mark opens it."""
+    """A group box that opens and closes; ``checked`` means open."""
 
     CPP = True
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)
+        self._style = _ArrowStyle()
+        self.setStyle(self._style)
         self.setCheckable(True)
         self.toggled.connect(self._onToggled)
 
@@ -117,5 +135,7 @@ class ctkCollapsibleGroupBox(QGroupBox):
         for child in self.children():
             if isinstance(child, QWidget):
                 child.setVisible(isOpen)
+        self.setFlat(not isOpen)
+        self.setMaximumHeight(16777215 if isOpen else self.fontMetrics().height() + 6)
 
     collapsed = Property(bool, lambda self: not self.checked, lambda self, value: self.setChecked(not value))

@@ -99,7 +99,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
                 lambda checked, name=name: self.setActiveEffectByName(name if checked else ""),
             )
             self._effectButtons[name] = button
-            grid.addWidget(button, index // 4, index % 4)
+            grid.addWidget(button, index // 3, index % 3)
         layout.addLayout(grid)
 
     def _row(self, layout: Any, text: str, nodeType: str) -> qMRMLNodeComboBox:
