@@ -25,7 +25,7 @@ from SKCDFSegmenterLib.VolumeImage import RAS_TO_LPS
 PATIENCE_S = 1800.0
 QUIET_S = 1.5  # until the panel has noticed what was drawn
 WIDE = 740  # pixels: of a panel that shows more columns of a table
-MINUTES = 10  # of training
+MINUTES, FEWER_MINUTES = 10, 5  # of the two trainings
 BRUSH_MM = 8.0
 
 
@@ -61,6 +61,7 @@ class Tutorial:
         self._add_scans()
         self._train()
         self._decide()
+        self._train_again_and_go_back()
         self._look_at_the_rest()
         self._bring_a_scan_that_does_not_fit()
 
@@ -190,22 +191,33 @@ class Tutorial:
             user.click(box.ui.trainButton)
             wait(lambda: "Training:" in box.ui.progressLabel.text and box.ui.progressBar.value > 500)
             self._camera.part(box.widget, "panel_training")
-            user.click(box.ui.curvesButton)
-            self._camera.window(box.widget, "panel_curves")
-            user.click(box.ui.curvesButton)
         with timed("Stop"):
             user.click(box.ui.trainButton)
             wait(lambda: not teaching.running)
         self._camera.part(box.widget, "panel_resume")
         with timed("Resume, until the new model is there"):
             user.click(box.ui.trainButton)
+            wait(lambda: "Training:" in box.ui.progressLabel.text and box.ui.progressBar.value > 850)
+            user.click(box.ui.curvesButton)
+            self._camera.window(box.widget, "panel_curves")
+            user.click(box.ui.curvesButton)
             wait(lambda: not teaching.running)
 
     def _decide(self) -> None:
-        outcome, versions = self._teach.outcome, self._teach.versions
-        self._camera.part(outcome.widget, "panel_before_after")
-        user.click(outcome.ui.useButton)
+        self._camera.part(self._teach.outcome.widget, "panel_before_after")
+        user.click(self._teach.outcome.ui.useButton)
+
+    def _train_again_and_go_back(self) -> None:
+        box, versions = self._teach.training, self._teach.versions
+        user.choose(box.ui.methodComboBox, "Labelled cases only (supervised)")
+        box.ui.timeBudgetSpinBox.value = FEWER_MINUTES
+        with timed("Train, labelled cases only"):
+            user.click(box.ui.trainButton)
+            wait(lambda: not self._widget.logic.workspace.teaching.running)
+        self._camera.part(self._teach.outcome.widget, "panel_second_model")
+        user.click(self._teach.outcome.ui.useButton)
         user.unfoldGroup(versions.ui.group)
+        user.click(versions.ui.rollBackButton)
         versions.ui.table.selectRow(0)
         self._camera.part(versions.widget, "panel_versions")
 

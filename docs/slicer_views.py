@@ -121,6 +121,8 @@ def _chart(node: Any) -> vtk.vtkChartXY:
             line.SetColor(*(round(255 * part) for part in series.GetColor()), 255)
             line.SetWidth(series.GetLineWidth())
             line.GetPen().SetLineType(series.GetLineStyle())
+            line.SetMarkerStyle(series.GetMarkerStyle())
+            line.SetMarkerSize(series.GetMarkerSize())
     return chart
 
 

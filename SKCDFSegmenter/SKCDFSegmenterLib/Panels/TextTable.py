@@ -13,14 +13,16 @@ def fillTable(
     head: Sequence[str],
     rows: Sequence[Sequence[str]],
     tips: Sequence[str] = (),
+    stretched: int = 0,
 ) -> None:
-    """Replaces what a table shows. The first column takes the room that the others leave.
+    """Replaces what a table shows.
 
     Args:
         table: a ``QTableWidget``.
         head: names of the columns.
         rows: texts, as many in each as there are columns; a line break makes two lines.
         tips: what the columns mean.
+        stretched: the column that takes the room that the others leave.
     """
     table.setRowCount(0)
     table.setColumnCount(len(head))
@@ -35,7 +37,7 @@ def fillTable(
             table.setItem(row, column, item)
     header = table.horizontalHeader()
     for column in range(len(head)):
-        mode = qt.QHeaderView.Stretch if column == 0 else qt.QHeaderView.ResizeToContents
+        mode = qt.QHeaderView.Stretch if column == stretched else qt.QHeaderView.ResizeToContents
         header.setSectionResizeMode(column, mode)
     table.verticalHeader().setVisible(False)
     table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)

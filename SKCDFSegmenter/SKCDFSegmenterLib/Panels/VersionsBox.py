@@ -70,7 +70,8 @@ class VersionsBox(TeachBox):
             except SkcdfError as error:
                 self.say(failureWords(error))
         blocked = self.ui.table.blockSignals(True)
-        fillTable(self.ui.table, versionHead(), [row.cells for row in self._rows])
+        head = versionHead()
+        fillTable(self.ui.table, head, [row.cells for row in self._rows], stretched=len(head) - 1)
         for number, row in enumerate(self._rows):
             if row.version.reference == reference:
                 self.ui.table.selectRow(number)
