@@ -47,6 +47,7 @@ format: $(VENV)/.test
 
 pictures: $(VENV)/.test rendering
 	$(BIN)/python docs/make_pictures.py
+	OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen $(BIN)/python docs/make_panel_pictures.py
 
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/memory.py

@@ -103,7 +103,7 @@ def _chart(node: Any) -> vtk.vtkChartXY:
     chart = vtk.vtkChartXY()
     chart.SetTitle(node.GetTitle() or "")
     chart.SetShowLegend(True)
-    chart.GetLegend().SetHorizontalAlignment(vtk.vtkChartLegend.RIGHT)
+    chart.GetLegend().SetInline(False)  # beside the lines, which the user can drag it to as well
     chart.GetAxis(vtk.vtkAxis.BOTTOM).SetTitle(node.GetXAxisTitle() or "")
     left = chart.GetAxis(vtk.vtkAxis.LEFT)
     left.SetTitle(node.GetYAxisTitle() or "")

@@ -52,7 +52,7 @@ def sampleNames() -> set[str]:
     return set(re.findall(r'SamplePhantom\("(\w+)"', text))
 
 
-def isShown(name: str, texts: set[str]) -> bool:
+def isShown(name: str, texts: frozenset[str]) -> bool:
     """Whether the panel shows a name, also where it fills in a number: ``Import 2 cases``."""
     patterns = (re.sub(r"\\{\w+\\}", "(.+)", re.escape(text)) for text in texts if "{" in text)
     telling = [pattern for pattern in patterns if len(re.sub(r"\W|\(\.\+\)", "", pattern)) > 3]
@@ -85,7 +85,7 @@ def test_the_index_shows_pictures_that_are_there():
 
 class TestTutorial:
     text = TUTORIAL.read_text(encoding="utf-8")
-    shown = {*uiTexts(), *scriptTexts(), *sampleNames()}
+    shown = frozenset((*uiTexts(), *scriptTexts(), *sampleNames()))
 
     def test_what_is_bold_stands_in_the_panel(self):
         names = re.findall(r"\*\*(.+?)\*\*", self.text)
