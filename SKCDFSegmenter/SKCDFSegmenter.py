@@ -172,7 +172,11 @@ class SKCDFSegmenterLogic(ScriptedLoadableModuleLogic):
 
     def getParameterNode(self):
         """The scene's parameters of this module."""
-        return SKCDFSegmenterParameterNode(super().getParameterNode())
+        node = super().getParameterNode()
+        # Slicer leaves observers on it. Were the node's last name in Python gone, as after a reload, Python would
+        # collect them, and VTK would still call them: the application would crash.
+        slicer.mrmlScene.skcdfParameterNode = node
+        return SKCDFSegmenterParameterNode(node)
 
     @property
     def workspace(self):

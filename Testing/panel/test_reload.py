@@ -1,0 +1,37 @@
+"""*Reload* in developer mode, at any time: nothing of the old panel stays behind, and the new one works."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+import user
+
+pytestmark = pytest.mark.usefixtures("dialogs")
+
+
+def test_the_new_panel_has_the_scenes_project_and_changes_parameters(slicer, module, tmp_path):
+    from skcdf.labels import LabelSet
+
+    workspace = module.panel.workspace
+    workspace.createProject(tmp_path / "Project", LabelSet.load("phantom13"), "CT")
+    workspace.worker.warm()
+    assert user.pump(lambda: workspace.worker.hello is not None, 60)
+    module.onReload()
+    assert not workspace.worker.running
+    new = slicer.modules.SKCDFSegmenterWidget
+    assert new is not module
+    assert new.panel.workspace.project.root == tmp_path / "Project"
+    for device in ("cpu", "auto"):
+        new._parameterNode.device = device
+        assert new.panel.workspace.options.device == device
+
+
+def test_the_scenes_parameters_outlive_the_panel(slicer, module):
+    """Slicer leaves observers on their node; the application crashes where Python collects what VTK still calls."""
+    module.parent.exit()
+    module.cleanup()
+    gc.collect()
+    node = slicer.mrmlScene.GetSingletonNode("SKCDFSegmenter", "vtkMRMLScriptedModuleNode")
+    node.SetParameter("device", "cpu")
+    assert module.logic.getParameterNode().device == "cpu"
