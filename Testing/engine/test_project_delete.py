@@ -173,6 +173,16 @@ class TestBusy:
         project.delete("project")
         assert not project.root.exists()
 
+    @pytest.mark.parametrize("part", ["pool", "models"])
+    def test_what_a_training_needs_stays_while_it_runs(self, part: str, project: Project) -> None:
+        with held(project.runs_folder / "2026-11-26_9" / "run.lock", "training"):
+            before = files_of(project.root)
+            with pytest.raises(SkcdfError, match=r"is held by .*: training"):
+                project.delete(part)
+            assert files_of(project.root) == before
+            assert project.delete("cache") == ()
+        assert project.delete(part) == ()
+
     def test_a_file_that_cannot_be_removed_is_told_and_the_rest_can_be_deleted_later(
         self, project: Project, monkeypatch: pytest.MonkeyPatch
     ) -> None:

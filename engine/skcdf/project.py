@@ -259,7 +259,8 @@ class Project:
         Project.open(self.root)  # its drive may have been changed, or somebody else has deleted it
         whole = WHOLE in parts
         chosen = [part for part in PARTS if whole or part in parts]
-        for part in chosen:
+        # A training reads the cases until its end, and then measures against the model that it began with.
+        for part in dict.fromkeys((*chosen, *(["runs"] if {"pool", "models"} & set(chosen) else []))):
             require_idle(self.root, part)
         left = [path for part in chosen for path in self._deleted(part, whole)]
         if not whole:
