@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from .Signal import callSafely
 from .Texts import _
 
 _WAIT_S = 0.1
+_END_PATIENCE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,17 @@ class CommandRun:
             self._child.wait(_WAIT_S)
 
     def shutdown(self) -> None:
-        """Ends the command; nobody is told."""
-        child, self._child, self._onEnd = self._child, None, None
-        if child is not None:
-            if child.processId > 0:
-                end_process_tree(child.processId)
-            child.kill()
+        """Ends the command and returns when it is gone; nobody is told."""
+        child, self._onEnd = self._child, None
+        if child is None:
+            return
+        if child.processId > 0:
+            end_process_tree(child.processId)
+        child.kill()
+        deadline = time.monotonic() + _END_PATIENCE_S
+        while self._child is not None and time.monotonic() < deadline:
+            child.wait(_WAIT_S)
+        self._child = None
 
     def _finish(self, exitCode: int | None) -> None:
         onEnd, self._child, self._onEnd = self._onEnd, None, None
