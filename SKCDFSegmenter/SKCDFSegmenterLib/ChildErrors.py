@@ -17,19 +17,23 @@ def told(event: dict[str, Any]) -> SkcdfError:
     return SkcdfError(str(event.get("message") or _("It failed.")), str(event.get("hint") or ""))
 
 
-def death(process: EventProcess, lastError: SkcdfError | None) -> SkcdfError:
+def death(process: EventProcess, lastError: SkcdfError | None, advice: str = "") -> SkcdfError:
     """Why a child is no more, as far as it is known.
 
     Args:
         process: the child, which has ended.
         lastError: the last error that it told without saying which request it is about.
+        advice: what to do where it had begun to work; empty: what helps a segmentation.
     """
     if lastError is not None:
         return lastError
     if process.hello is not None:
         return SkcdfError(
             _("The computing process has ended without an answer") + _after(process.lastWords),
-            _("The computer may have run out of memory: close other programs, or choose a smaller region."),
+            advice
+            or _(
+                "The computer may have run out of memory: close other programs, or choose a smaller region."
+            ),
         )
     if process.exitCode == 0:  # as a worker does whose input is at its end
         return deaf()

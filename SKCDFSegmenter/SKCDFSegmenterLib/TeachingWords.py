@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from skcdf.errors import SkcdfError
 from skcdf.labels import LabelSet
 from skcdf.project import PoolCounts, RunState
 
@@ -178,11 +177,6 @@ def balanceWords(balance: Mapping[str, Any], labelSet: LabelSet | None = None, m
     if len(pairs) > most:
         named = _("{organs}, others less").format(organs=named)
     return _("Against imbalance, a voxel counts as so many of background: {organs}.").format(organs=named)
-
-
-def errorWords(error: SkcdfError) -> str:
-    """What went wrong and what to do, in a line of the panel."""
-    return f"{error.message} {error.hint}".strip()
 
 
 def fileName(path: str) -> str:

@@ -159,7 +159,8 @@ class TrainingProcess:
     def _finish(self, process: EventProcess) -> None:
         self._process, self.outcome = None, self._last
         if self._last == TrainingOutcome():  # it has not said how it ended
-            self.outcome = TrainingOutcome(error=ChildErrors.death(process, None))
+            advice = _("The computer may have run out of memory: close other programs, and start it again.")
+            self.outcome = TrainingOutcome(error=ChildErrors.death(process, None, advice))
             if self._stoppedAt is not None:
                 message = _("The training did not stop by itself and was ended; its last checkpoint is kept.")
                 self.outcome = TrainingOutcome(stopped={"message": message, "iteration": None})

@@ -8,7 +8,6 @@ import pytest
 
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
-from skcdf.errors import SkcdfError
 from skcdf.labels import LabelSet
 from skcdf.project import PoolCounts, RunState
 from SKCDFSegmenterLib import TeachingWords as Words
@@ -111,12 +110,6 @@ def test_of_many_organs_the_balance_names_those_that_count_most():
     balance = {"names": list(PHANTOM.names), "voxels": [1] * 13, "weights": [float(i) for i in range(1, 14)]}
     words = Words.balanceWords(balance, PHANTOM, most=2)
     assert "Left adrenal gland ×13, Right adrenal gland ×12, others less" in words  # noqa: RUF001
-
-
-def test_an_error_is_one_line_of_what_and_what_to_do():
-    assert Words.errorWords(SkcdfError("The disk is full.", "Free some space.")) == (
-        "The disk is full. Free some space."
-    )
 
 
 def test_of_many_organs_the_first_are_named():

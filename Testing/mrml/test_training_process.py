@@ -128,7 +128,11 @@ def test_an_error_arrives_with_its_hint(bench):
 def test_a_death_is_told_with_its_last_words(bench):
     a = bench(scripted())
     a.training.start(["finetune", "pool", "run", "--dies"])
-    assert "out of memory" in a.training.wait().error.message
+    error = a.training.wait().error
+    assert "out of memory" in error.message
+    assert error.hint.endswith("close other programs, and start it again."), (
+        "it has no region to make smaller"
+    )
 
 
 def test_one_training_at_a_time_and_another_one_afterwards(bench):

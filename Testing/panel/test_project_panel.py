@@ -231,6 +231,9 @@ def test_while_a_training_runs_the_project_stays(bench, tmp_path, monkeypatch):
     bench.parameterNode.projectFolder = str(other.root)
     bench.changed()
     assert bench.workspace.project.name == "Abdomen"
+    monkeypatch.setattr(type(bench.workspace.teaching), "running", property(lambda self: False))
+    bench.workspace.trainingChanged.emit()
+    assert not bench.ui.warningLabel.isVisible(), "nothing is in the way any more"
 
 
 def test_an_error_of_the_disk_while_creating_stays_in_the_window(bench, dialogs, tmp_path, monkeypatch):

@@ -53,6 +53,9 @@ class ProjectPanel(Section):
         self.ui.closeButton.connect("clicked()", self._close)
         workspace.projectChanged.connect(self._onProjectChanged)
         workspace.poolChanged.connect(self._showCounts)
+        workspace.trainingChanged.connect(self._onTrainingChanged)
+        self._waiting = False
+        """Whether it says that a training is in the way."""
         self._show()
 
     def setParameterNode(self, parameterNode: Any) -> None:
@@ -91,6 +94,7 @@ class ProjectPanel(Section):
         """Lets go of the workspace and closes all windows."""
         self.workspace.projectChanged.disconnect(self._onProjectChanged)
         self.workspace.poolChanged.disconnect(self._showCounts)
+        self.workspace.trainingChanged.disconnect(self._onTrainingChanged)
         self.setUp.cleanup()
         for window in (self.newProjectDialog, self.importDialog):
             if window is not None:
@@ -134,8 +138,13 @@ class ProjectPanel(Section):
         project = self.workspace.project
         self.ui.countsLabel.text = "" if project is None else projectCounts(project)
 
+    def _onTrainingChanged(self) -> None:
+        if self._waiting and not self.workspace.teaching.running:
+            self._show()
+
     def _tell(self, text: str) -> None:
         self._isBeforeSegment = False
+        self._waiting = False
         self.ui.warningLabel.text = breakable(text)
         self.ui.warningLabel.visible = bool(text)
 
@@ -144,6 +153,7 @@ class ProjectPanel(Section):
         if not self.workspace.teaching.running:
             return True
         self._tell(_("A training is running in this project. Wait for its end, or stop it under Teach."))
+        self._waiting = True
         return False
 
     def _tryToOpen(self, folder: str) -> None:

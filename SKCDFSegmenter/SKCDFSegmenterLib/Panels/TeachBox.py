@@ -10,8 +10,8 @@ from typing import Any
 
 from skcdf.errors import SkcdfError
 
+from ..ResultWords import errorWords
 from ..Signal import Signal
-from ..TeachingWords import errorWords
 from ..Texts import _
 from ..Workspace import Workspace
 from .Dialogs import Dialogs

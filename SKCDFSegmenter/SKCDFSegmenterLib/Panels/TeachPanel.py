@@ -7,7 +7,8 @@ from typing import Any
 
 from skcdf.errors import SkcdfError
 
-from ..TeachingWords import countsWords, errorWords
+from ..ResultWords import errorWords
+from ..TeachingWords import countsWords
 from ..Texts import _
 from ..Workspace import Workspace
 from .CasesBox import CasesBox
