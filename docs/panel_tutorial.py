@@ -24,7 +24,7 @@ from SKCDFSegmenterLib.VolumeImage import RAS_TO_LPS
 
 PATIENCE_S = 1800.0
 QUIET_S = 1.5  # until the panel has noticed what was drawn
-WIDE = 740  # pixels: of a panel that shows more columns of a table
+WIDE = 790  # pixels: of a panel that shows more columns of a table
 MINUTES, FEWER_MINUTES = 10, 5  # of the two trainings
 BRUSH_MM = 8.0
 
