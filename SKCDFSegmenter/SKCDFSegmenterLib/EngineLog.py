@@ -5,6 +5,7 @@ Lines are the engine's own words, in English whatever the user's language is, so
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -51,7 +52,10 @@ class EngineLog:
         """Adds words; a disk that refuses them stops nobody's work."""
         self._lines.extend(f"{time.strftime('%H:%M:%S')}  {words}".splitlines())
         file = self.file
-        if file is not None:  # opened anew each time: Windows does not delete a file that is open
+        # Nothing is made anew where a project was moved away, and one that may only be read is not complained of.
+        if file is not None and os.access(
+            file.parent, os.W_OK
+        ):  # opened anew each time: Windows does not delete a file that is open
             log = RunLog(file, lazily=True)
             log.write(words)
             log.close()

@@ -14,6 +14,7 @@ from worker_bench import benches
 def log(tmp_path):
     from SKCDFSegmenterLib.EngineLog import EngineLog
 
+    (tmp_path / "logs").mkdir()
     return EngineLog(lambda: tmp_path / "logs")
 
 
@@ -100,3 +101,10 @@ def test_a_folder_that_cannot_be_written_stops_nobody(tmp_path, capfd):
     log.write("second")
     assert len(heard) == 2 and "second" in log.text
     assert waitUntil(lambda: "the log ends here" in capfd.readouterr().err, 1.0)
+
+
+def test_nothing_is_made_where_the_project_was_moved_away(log, tmp_path, capfd):
+    (tmp_path / "logs").rename(tmp_path / "elsewhere")
+    log.write("said in between")
+    assert "said in between" in log.text and not (tmp_path / "logs").exists()
+    assert capfd.readouterr().err == ""
