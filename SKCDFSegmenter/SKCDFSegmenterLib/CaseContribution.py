@@ -128,6 +128,14 @@ def exportCase(
     return {**fields, "proposal": str(folder / "proposal.nrrd")}
 
 
+def otherScanOf(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, volumeNode: slicer.vtkMRMLScalarVolumeNode
+) -> str:
+    """The name of the scan that a segmentation was drawn on; empty where it is this one, or where it is not known."""
+    drawnOn = segmentationNode.GetNodeReference(segmentationNode.GetReferenceImageGeometryReferenceRole())
+    return "" if drawnOn is None or drawnOn is volumeNode else drawnOn.GetName()
+
+
 def subjectOfVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> str:
     """Whose scan it is: the DICOM patient ID of its patient in the subject hierarchy; empty where it has none.
 

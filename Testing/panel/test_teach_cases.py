@@ -279,6 +279,16 @@ def test_closing_the_scene_during_the_check_is_safe(teach, project, case, pump):
     assert project.pool().records() == ()
 
 
+def test_organs_that_were_drawn_on_another_scan_are_warned_of(teach, project, case, pump):
+    from teaching import loadToyCase
+
+    label = teach.panel.cases.ui.caseLabel
+    assert "Warning" not in label.text
+    _other, teach.parameters.outputSegmentation = loadToyCase(2, "Yesterday")
+    assert pump(lambda: "Yesterday organs" in label.text)
+    assert "drawn on another scan, Yesterday" in label.text
+
+
 def test_loaded_volumes_are_added_without_labels_and_not_twice(teach, project, case, pump, picture):
     import qt
 

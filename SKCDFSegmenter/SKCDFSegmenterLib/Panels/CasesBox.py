@@ -11,7 +11,7 @@ from skcdf.errors import SkcdfError
 from skcdf.labels import LabelSet
 from skcdf.sides import CONTRADICTION
 
-from ..CaseContribution import subjectOfVolume
+from ..CaseContribution import otherScanOf, subjectOfVolume
 from ..CaseParcel import CaseParcel
 from ..EngineWorker import Answer
 from ..FirstProject import openOrCreateProject, organsFrom
@@ -272,6 +272,12 @@ class CasesBox(TeachBox):
         text = _("{volume} with the organs of {segmentation}.").format(
             volume=volume.GetName(), segmentation=segmentation.GetName()
         )
+        other = otherScanOf(segmentation, volume)
+        if other:
+            warning = _(
+                "Warning: they were drawn on another scan, {other}. Add them only if they fit this one."
+            )
+            text = f"{text}\n{warning.format(other=other)}"
         return f"{text} {countsForNext()}" if self.workspace.teaching.running else text
 
     def _previewText(self) -> str:
