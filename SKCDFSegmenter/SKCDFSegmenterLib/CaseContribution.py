@@ -93,6 +93,7 @@ def exportCase(
     labelSet: LabelSet,
     folder: Path,
     checkedOrgans: Iterable[str] = (),
+    content: CaseContent | None = None,
 ) -> dict[str, Any]:
     """Writes a case for the worker, and returns those fields of ``pool_add`` that tell what was written.
 
@@ -102,6 +103,7 @@ def exportCase(
         labelSet: of the pool.
         folder: where ``scan.nrrd``, ``labels.nrrd`` and, where it is known, ``proposal.nrrd`` are written.
         checkedOrgans: see `caseContent`.
+        content: what `caseContent` gave for these; ``None``: it is looked at here.
 
     Returns:
         ``image``, ``label``, ``annotated``, ``model`` and ``proposal``; the last two are empty where no model has
@@ -110,7 +112,7 @@ def exportCase(
     Raises:
         SkcdfError: nothing is annotated, two segments are the same organ, or a file cannot be written.
     """
-    content = caseContent(segmentationNode, labelSet, volumeNode, checkedOrgans)
+    content = content or caseContent(segmentationNode, labelSet, volumeNode, checkedOrgans)
     if not content.annotated:
         raise SkcdfError(
             _("{name}: no organ is marked as checked.").format(name=segmentationNode.GetName()),

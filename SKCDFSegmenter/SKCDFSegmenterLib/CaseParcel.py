@@ -10,7 +10,7 @@ import slicer
 
 from skcdf.labels import LabelSet
 
-from .CaseContribution import exportCase
+from .CaseContribution import caseContent, exportCase
 from .TemporaryFolder import TemporaryFolder
 
 
@@ -25,6 +25,7 @@ class CaseParcel:
         temporaryFolder: where the files lie.
 
     Attributes:
+        content: what of the segmentation is annotated, and what is left out.
         fields: of ``pool_preview`` and ``pool_add``, as far as the files tell them.
 
     Raises:
@@ -41,8 +42,9 @@ class CaseParcel:
     ) -> None:
         self._folder = TemporaryFolder(temporaryFolder)
         try:
+            self.content = caseContent(segmentationNode, labelSet, volumeNode, checkedOrgans)
             self.fields: dict[str, Any] = exportCase(
-                volumeNode, segmentationNode, labelSet, self._folder.path, tuple(checkedOrgans)
+                volumeNode, segmentationNode, labelSet, self._folder.path, content=self.content
             )
         except BaseException:
             self.remove()

@@ -8,6 +8,7 @@ from typing import Any
 from skcdf.labels import LabelSet
 from skcdf.project import PoolCounts, RunState
 
+from .CaseContribution import CaseContent
 from .Texts import _, plural
 
 MANY = 6
@@ -36,6 +37,22 @@ def previewWords(preview: Mapping[str, Any], labelSet: LabelSet) -> str:
     agreement = _agreementWords(preview.get("proposal_dice") or {}, labelSet)
     lines += [agreement] if agreement else []
     lines += [_("Please check: {warning}").format(warning=warning) for warning in preview.get("warnings", ())]
+    return "\n".join(lines)
+
+
+def leftOutWords(content: CaseContent, labelSet: LabelSet) -> str:
+    """What of the segmentation the pool does not get: segments that are no organ of it, voxels of two organs."""
+    lines = []
+    if content.foreign:
+        names = ", ".join(content.foreign)
+        lines.append(_("Left out, since the pool has no such organ: {names}.").format(names=names))
+    titles = _titles(labelSet)
+    lines += [
+        _("{voxels} voxels of {lost} lie in {kept}, too: {kept}, the smaller one, gets them.").format(
+            voxels=overlap.voxels, lost=titles[overlap.lost], kept=titles[overlap.kept]
+        )
+        for overlap in content.overlaps
+    ]
     return "\n".join(lines)
 
 

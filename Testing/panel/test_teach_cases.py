@@ -123,6 +123,21 @@ def test_a_case_goes_into_the_pool_only_after_the_user_has_seen_what_is_stored(
     picture(teach.window, "teach-case-added")
 
 
+def test_what_the_pool_does_not_get_is_said_before(teach, project, case, pump, slicer):
+    volume, segmentation = case
+    spleen = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, "spleen", volume).copy()
+    segmentation.GetSegmentation().AddEmptySegment("Segment_1", "Tumour")
+    for segmentID in ("Segment_1", "right_kidney"):
+        drawn = spleen | slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segmentID, volume)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, segmentation, segmentID, volume)
+    pump(seconds=0.5)
+    check(teach.panel.cases, "Right kidney")
+    box = preview(teach, pump)
+    said = box.ui.previewLabel.text
+    assert "Left out, since the pool has no such organ: Tumour." in said, box.ui.statusLabel.text
+    assert f"{int(spleen.sum())} voxels of Right kidney lie in Spleen, too: Spleen, the smaller one" in said
+
+
 def test_the_same_scan_again_is_a_new_version_of_its_case(teach, project, case, pump):
     box = preview(teach, pump)
     click(box.ui.addButton)

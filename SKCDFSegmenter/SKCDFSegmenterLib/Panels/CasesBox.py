@@ -16,7 +16,14 @@ from ..CaseParcel import CaseParcel
 from ..EngineWorker import Answer
 from ..FirstProject import openOrCreateProject, organsFrom
 from ..OrganChecks import OrganCheck, checkedNames, organChecks
-from ..TeachingWords import countsForNext, organWords, previewWords, progressWords, storedWords
+from ..TeachingWords import (
+    countsForNext,
+    leftOutWords,
+    organWords,
+    previewWords,
+    progressWords,
+    storedWords,
+)
 from ..Texts import _
 from ..Workspace import Workspace
 from .CaseWatch import CaseWatch
@@ -286,11 +293,13 @@ class CasesBox(TeachBox):
         if self._preview is None or self._labelSet is None:
             return ""
         checked = organWords(checkedNames(self._checks), self._labelSet)
+        leftOut = leftOutWords(self._parcel.content, self._labelSet) if self._parcel is not None else ""
         return (
             _("Nothing is stored yet.")
             + "\n"
             + previewWords(self._preview, self._labelSet)
             + ("\n" + _("Checked: {organs}.").format(organs=checked))
+            + ("\n" + leftOut if leftOut else "")
         )
 
     def _hasProject(self) -> bool:

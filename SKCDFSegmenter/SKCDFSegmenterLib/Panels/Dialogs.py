@@ -32,7 +32,10 @@ class Dialogs:
         box.setEscapeButton(last)
         (getattr(box, "exec_", None) or box.exec)()
         pressed = box.clickedButton()
-        return next((each.text for each in added if each == pressed), buttons[-1])
+        # By place, not by text: some desktops put an "&" into what is written on a button.
+        return next(
+            (text for text, each in zip(buttons, added, strict=False) if each == pressed), buttons[-1]
+        )
 
     def error(self, error: SkcdfError) -> None:
         """Tells what went wrong and what to do."""
