@@ -107,7 +107,7 @@ class TestDamage:
         with pytest.raises(SkcdfError, match=r"no model store, it lacks store\.json"):
             ModelStore.open(tmp_path)
         (tmp_path / "thesis.txt").touch()
-        with pytest.raises(SkcdfError, match="empty folder"):
+        with pytest.raises(SkcdfError, match="is not empty"):
             ModelStore.open(tmp_path, create=True)
         (tmp_path / "store.json").write_text('{"schema": 2}')
         with pytest.raises(SkcdfError, match="schema 2 is not known"):

@@ -47,8 +47,9 @@ def kill_at_random(child: subprocess.Popen) -> list[str]:
     first = child.stdout.readline()
     time.sleep(random.uniform(0, 0.15))
     child.send_signal(signal.SIGKILL)
-    said, errors = child.communicate()
-    assert (child.returncode, errors) == (-signal.SIGKILL, "")
+    # Not `communicate`: it passes over the lines that came with the first one and are in the buffer already.
+    said, errors = child.stdout.read(), child.stderr.read()
+    assert (child.wait(), errors) == (-signal.SIGKILL, "")
     return [line.split() for line in (first + said).splitlines()]
 
 
