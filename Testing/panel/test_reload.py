@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import gc
+import sys
+from collections.abc import Iterator
 
 import pytest
 import user
 
 pytestmark = pytest.mark.usefixtures("dialogs")
+RELOADED = ("skcdf", "SKCDFSegmenterLib", "SKCDFSegmenter")
+
+
+@pytest.fixture(autouse=True)
+def oldModulesAfterwards() -> Iterator[None]:
+    """Other test files hold the classes of before, such as the errors that they expect."""
+    before = {name: module for name, module in sys.modules.items() if name.split(".")[0] in RELOADED}
+    yield
+    for name in [name for name in sys.modules if name.split(".")[0] in RELOADED]:
+        del sys.modules[name]
+    sys.modules.update(before)
 
 
 def test_the_new_panel_has_the_scenes_project_and_changes_parameters(slicer, module, tmp_path):
