@@ -27,13 +27,10 @@ def main(folder: Path = ROOT / "SKCDFSegmenter" / "Resources" / "Icons") -> None
     from mrml_bootstrap import startSlicerCore
 
     startSlicerCore()
-    from skcdf.phantom import make_phantom
-    from SKCDFSegmenterLib.SampleScans import PHANTOMS, SHAPE, SPACING_MM
+    from SKCDFSegmenterLib.SampleScans import PHANTOMS
 
     for phantom in PHANTOMS:
-        scan, labels = make_phantom(
-            phantom.seed, shape=SHAPE, spacing=SPACING_MM, cut_off_share=phantom.cutOffShare
-        )
+        scan, labels = phantom.scan()
         thumbnail(scan.array, labels.array).save(folder / phantom.thumbnail, optimize=True)
         print(f"{folder / phantom.thumbnail}: drawn")
 

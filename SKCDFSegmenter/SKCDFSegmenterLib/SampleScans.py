@@ -22,6 +22,8 @@ from .VolumeImage import RAS_TO_LPS
 
 ICONS = Path(__file__).resolve().parents[1] / "Resources" / "Icons"
 SHAPE, SPACING_MM = (80, 128, 128), (3.0, 3.0, 3.0)
+LITTLE_CONTRAST = 0.2
+"""So little contrast agent that the model which ships fails on these scans: there is something to teach it."""
 WINDOW, LEVEL = 400, 50
 
 
@@ -33,22 +35,40 @@ class SamplePhantom:
         name: in English; that of the sample and of its volume.
         seed: which patient.
         cutOffShare: 1: the scan ends in the middle of organs; 0: it shows them all.
-        thumbnail: the picture's file name in ``Resources/Icons``.
+        contrast: how much contrast agent the patient was given, 1 the usual dose.
         withOrgans: its organs come along as a segmentation, as if somebody had drawn them: a case to import.
     """
 
     name: str
     seed: int
-    cutOffShare: float
-    thumbnail: str
+    cutOffShare: float = 0.0
+    contrast: float = 1.0
     withOrgans: bool = False
+
+    @property
+    def thumbnail(self) -> str:
+        """The picture's file name in ``Resources/Icons``."""
+        return f"{self.name}.png"
+
+    def scan(self, onProgress: Callable[[Progress], None] | None = None) -> tuple[Image, Image]:
+        """The patient's scan and label map; see `make_phantom`."""
+        return make_phantom(
+            self.seed,
+            shape=SHAPE,
+            spacing=SPACING_MM,
+            cut_off_share=self.cutOffShare,
+            contrast=self.contrast,
+            progress=onProgress or (lambda _progress: None),
+        )
 
 
 PHANTOMS = (
-    SamplePhantom("PhantomCT", 7, 0.0, "PhantomCT.png"),
-    SamplePhantom("PhantomCTCutOff", 21, 1.0, "PhantomCTCutOff.png"),
-    SamplePhantom("PhantomWithOrgans1", 31, 0.0, "PhantomWithOrgans1.png", withOrgans=True),
-    SamplePhantom("PhantomWithOrgans2", 32, 0.0, "PhantomWithOrgans2.png", withOrgans=True),
+    SamplePhantom("PhantomCT", 7),
+    SamplePhantom("PhantomCTCutOff", 21, cutOffShare=1.0),
+    SamplePhantom("PhantomLowContrast", 34, contrast=LITTLE_CONTRAST),
+    SamplePhantom("PhantomLowContrastOrgans1", 31, contrast=LITTLE_CONTRAST, withOrgans=True),
+    SamplePhantom("PhantomLowContrastOrgans2", 32, contrast=LITTLE_CONTRAST, withOrgans=True),
+    SamplePhantom("PhantomLowContrastOrgans3", 33, contrast=LITTLE_CONTRAST, withOrgans=True),
 )
 
 
@@ -68,13 +88,7 @@ def addPhantom(
     phantom: SamplePhantom, onProgress: Callable[[Progress], None] | None = None
 ) -> list[slicer.vtkMRMLNode]:
     """The same, with the phantom's organs where they come along: the volume, and after it their segmentation."""
-    scan, labels = make_phantom(
-        phantom.seed,
-        shape=SHAPE,
-        spacing=SPACING_MM,
-        cut_off_share=phantom.cutOffShare,
-        progress=onProgress or (lambda _progress: None),
-    )
+    scan, labels = phantom.scan(onProgress)
     volume = _addScan(scan, slicer.mrmlScene.GenerateUniqueName(phantom.name))
     if not phantom.withOrgans:
         return [volume]

@@ -69,6 +69,18 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process() -> None:
     assert other.stdout.split() == [digest(scan), digest(labels)]
 
 
+def test_with_less_contrast_agent_the_same_organs_are_darker() -> None:
+    grid = {"shape": (40, 64, 64), "spacing": (6.0, 6.0, 6.0), "cut_off_share": 0.0}
+    usual, little, none = (make_phantom(2, contrast=dose, **grid) for dose in (1.0, 0.2, 0.0))
+    assert digest(usual[1]) == digest(little[1]) == digest(none[1])
+    for organ in ("left_kidney", "aorta", "spleen", "liver"):
+        here = usual[1].array == ORGANS.value_of(organ)
+        bright, pale, native = (scan.array[here].mean() for scan, _labels in (usual, little, none))
+        assert bright > pale + 15 > native + 15
+    fat = np.abs(usual[0].array + 105) < 10
+    assert np.median(usual[0].array[fat]) == pytest.approx(np.median(little[0].array[fat]), abs=3)
+
+
 def test_different_seeds_give_different_patients() -> None:
     assert len({digest(image) for seed in range(6) for image in make_phantom(seed, **SMALL)}) == 12
 
@@ -215,6 +227,7 @@ def test_any_shape_spacing_and_seed_will_do(
         ({"seed": -1}, "seed -1 is negative"),
         ({"seed": 0, "shape": (4, 0, 4)}, "not a volume"),
         ({"seed": 0, "spacing": (1.0, -1.0, 1.0)}, "spacing"),
+        ({"seed": 0, "contrast": 1.5}, "contrast 1.5"),
         ({"seed": 0, "direction": (1, 0, 0, 0, 1, 0, 0, 0, 2)}, "not orthonormal"),
     ],
 )

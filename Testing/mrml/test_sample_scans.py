@@ -28,7 +28,10 @@ from SKCDFSegmenterLib.VolumeImage import imageOfVolume
 def patients():
     """Scan and label map of every phantom, as the button makes them."""
     grid = {"shape": SampleScans.SHAPE, "spacing": SampleScans.SPACING_MM}
-    return [make_phantom(each.seed, cut_off_share=each.cutOffShare, **grid) for each in PHANTOMS]
+    return [
+        make_phantom(each.seed, cut_off_share=each.cutOffShare, contrast=each.contrast, **grid)
+        for each in PHANTOMS
+    ]
 
 
 @pytest.fixture
@@ -160,11 +163,11 @@ def test_one_that_failed_can_be_tried_again(slicer, sampleData, application, sma
 def test_phantoms_with_organs_bring_them_as_drawn_by_hand(slicer, sampleData, application, small):
     registerPhantoms()
     withOrgans = [each for each in PHANTOMS if each.withOrgans]
-    makers = [source.customDownloader for source in only(sampleData) if "WithOrgans" in source.sampleName]
-    assert len(makers) == len(withOrgans) == 2
+    makers = [source.customDownloader for source in only(sampleData) if "Organs" in source.sampleName]
+    assert len(makers) == len(withOrgans) == 3
     for make, phantom in zip(makers, withOrgans, strict=True):
         volume, segmentation = make(None)
-        _scan, truth = make_phantom(phantom.seed, shape=(24, 32, 32), spacing=(10, 12, 12), cut_off_share=0)
+        _scan, truth = phantom.scan()
         liver = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, "liver", volume)
         value = LabelSet.load(PHANTOM_LABELS).value_of("liver")
         np.testing.assert_array_equal(liver > 0, truth.array == value)

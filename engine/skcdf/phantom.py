@@ -43,6 +43,7 @@ def make_phantom(
     spacing: Triple = (2.5, 2.5, 2.5),
     direction: Sequence[float] = IDENTITY,
     cut_off_share: float = 0.3,
+    contrast: float = 1.0,
     progress: ProgressCallback = ignore_progress,
 ) -> tuple[Image, Image]:
     """Scans the patient of a seed.
@@ -56,6 +57,7 @@ def make_phantom(
         direction: orthonormal 3×3 matrix, row by row, of the index axes ``(x, y, z)`` in LPS, as in
             `Geometry`; the middle of the scan stays where it is.
         cut_off_share: how many of the scans, of 1, miss the organs at the top or at the bottom.
+        contrast: how much contrast agent the patient was given, from 0 (none) to 1 (the usual dose).
         progress: called after every structure of the body.
 
     Returns:
@@ -63,15 +65,18 @@ def make_phantom(
         What a scan does not show is not in its label map.
 
     Raises:
-        SkcdfError: the seed is below 0, the shape or spacing not positive, or the direction not orthonormal.
+        SkcdfError: the seed is below 0, the shape or spacing not positive, the direction not orthonormal, or the
+            contrast not from 0 to 1.
     """
     _check(seed, shape, spacing, direction)
+    if not 0 <= contrast <= 1:
+        raise SkcdfError(f"Phantom contrast {contrast:g} is not usable.", "Give a dose from 0 to 1.")
     draws = Draws(seed)
     pose = _draw_pose(draws)
     geometry = _grid(draws, shape, spacing, direction, cut_off_share)
     canvas = _Canvas(geometry, pose, draws)
     _paint_couch(canvas, pose)
-    anatomy = structures(seed)
+    anatomy = structures(seed, contrast)
     for index, structure in enumerate(anatomy):
         canvas.paint(structure)
         progress(Progress("phantom", index + 1, len(anatomy)))

@@ -41,6 +41,20 @@ ENHANCEMENT = {
     "hepatic veins": (72.0, 148.0),
     "heart": (190.0, 140.0),
 }
+# HU of the same tissues without contrast agent.
+NATIVE = {
+    "spleen": 48.0,
+    "cortex": 34.0,
+    "medulla": 30.0,
+    "liver": 58.0,
+    "pancreas": 42.0,
+    "adrenal": 34.0,
+    "aorta": 42.0,
+    "cava": 42.0,
+    "portal": 42.0,
+    "hepatic veins": 42.0,
+    "heart": 42.0,
+}
 SPLEEN_TILT = (-18.0, 0.0, -14.0)
 Knots = Sequence[tuple[float, float, float, float]]
 
@@ -52,19 +66,21 @@ class Patient:
     Attributes:
         draws: the patient's random quantities.
         venous: contrast phase, 0 late arterial, 1 portal venous.
+        contrast: how much agent the patient was given, 1 the usual dose, 0 none.
         values: label value by organ name.
     """
 
     draws: Draws
     venous: float
+    contrast: float
     values: dict[str, int]
 
     def enhanced(self, tissue: str) -> float:
-        """HU of a tissue in this patient's contrast phase."""
+        """HU of a tissue in this patient's contrast phase, at this patient's dose."""
         arterial, venous = ENHANCEMENT[tissue]
-        return (
-            arterial + self.venous * (venous - arterial) + float(self.draws.jitter(f"{tissue} HU", 4.0, 1)[0])
-        )
+        usual = arterial + self.venous * (venous - arterial)
+        value = NATIVE[tissue] + self.contrast * (usual - NATIVE[tissue]) if self.contrast != 1 else usual
+        return value + float(self.draws.jitter(f"{tissue} HU", 4.0, 1)[0])
 
     def tube(
         self, name: str, knots: Knots, hounsfield: Hounsfield, sigma: float, flatten: float = 1.0
@@ -75,12 +91,20 @@ class Patient:
         return tube(varied, hounsfield, self.values[name], flatten)
 
 
-def structures(seed: int) -> list[Structure]:
-    """Everything in the patient of this seed, in painting order: later structures cover earlier ones."""
+def structures(seed: int, contrast: float = 1.0) -> list[Structure]:
+    """Everything in the patient of this seed, in painting order: later structures cover earlier ones.
+
+    Args:
+        seed: which patient.
+        contrast: see `Patient`.
+    """
     draws = Draws(seed)
     labels = LabelSet.load(PHANTOM_LABELS)
     patient = Patient(
-        draws, draws.uniform("contrast phase", 0.0, 1.0), {label.name: label.value for label in labels.labels}
+        draws,
+        draws.uniform("contrast phase", 0.0, 1.0),
+        contrast,
+        {label.name: label.value for label in labels.labels},
     )
     habitus = Habitus(
         fat_mm=draws.uniform("fat thickness", 10.0, 26.0),

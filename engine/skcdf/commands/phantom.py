@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import SkcdfError
+
+if TYPE_CHECKING:
+    from ..image import Image
 
 SCAN_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 SUMMARY = "Make synthetic abdominal CT scans with exact labels: a labelled pool, or one scan."
@@ -47,6 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("Z", "Y", "X"),
         help="voxel size in mm (default 2.5 2.5 2.5)",
     )
+    parser.add_argument(
+        "--contrast",
+        type=float,
+        default=1.0,
+        metavar="DOSE",
+        help="contrast agent, from 0 (none) to 1 (the usual dose; default)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -57,14 +68,13 @@ def run(options: argparse.Namespace) -> int:
 
 def _make_scan(options: argparse.Namespace) -> int:
     from ..image import check_output_name, write_image, write_label_map
-    from ..phantom import make_phantom
 
     check_output_name(options.output)
     if options.labels:
         check_output_name(options.labels)
         if options.labels.resolve() == options.output.resolve():
             raise SkcdfError(f"{options.labels}: scan and labels have the same name.", "Give two names.")
-    scan, labels = make_phantom(options.seed, shape=tuple(options.shape), spacing=tuple(options.spacing))
+    scan, labels = _phantom(options, options.seed)
     write_image(options.output, scan)
     print(f"wrote {options.output}")
     if options.labels:
@@ -73,9 +83,17 @@ def _make_scan(options: argparse.Namespace) -> int:
     return 0
 
 
+def _phantom(options: argparse.Namespace, seed: int) -> tuple[Image, Image]:
+    from ..phantom import make_phantom
+
+    return make_phantom(
+        seed, shape=tuple(options.shape), spacing=tuple(options.spacing), contrast=options.contrast
+    )
+
+
 def _make_pool(options: argparse.Namespace) -> int:
     from ..labels import LabelSet
-    from ..phantom import PHANTOM_LABELS, make_phantom
+    from ..phantom import PHANTOM_LABELS
     from ..pool import LabelledPool
     from ..progress import Progress
     from .console import ConsoleProgress
@@ -93,7 +111,7 @@ def _make_pool(options: argparse.Namespace) -> int:
     progress, pool = ConsoleProgress(), None
     for index, kind in enumerate(kinds):
         seed = options.seed + index
-        scan, labels = make_phantom(seed, shape=tuple(options.shape), spacing=tuple(options.spacing))
+        scan, labels = _phantom(options, seed)
         # only now, so that a shape or spacing that cannot be leaves no empty pool behind
         pool = pool or LabelledPool.create(
             options.output, LabelSet.load(PHANTOM_LABELS), "CT", synthetic=True
