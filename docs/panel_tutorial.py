@@ -18,7 +18,7 @@ from pythonqt import dialogs
 from segment_editing import SegmentEditor
 
 from skcdf.phantom import make_phantom
-from SKCDFSegmenterLib.SampleScans import PHANTOMS, addPhantom
+from SKCDFSegmenterLib.SampleScans import PHANTOMS, SamplePhantom, addPhantom
 from SKCDFSegmenterLib.UnsurePlaces import places
 from SKCDFSegmenterLib.VolumeImage import RAS_TO_LPS
 
@@ -57,10 +57,12 @@ class Tutorial:
         self._segment_it()
         self._correct_it()
         self._add_it()
+        self._meet_another_kind_of_scan()
         self._import_cases()
-        self._add_scans()
+        self._see_what_to_review()
         self._train()
         self._decide()
+        self._segment_again()
         self._train_again_and_go_back()
         self._look_at_the_rest()
         self._bring_a_scan_that_does_not_fit()
@@ -139,6 +141,32 @@ class Tutorial:
             user.click(ui.addButton)
             wait(lambda: ui.progressBar.isHidden())
 
+    def _meet_another_kind_of_scan(self) -> None:
+        user.closeScene()
+        addPhantom(sample("PhantomLowContrast"))
+        self._segment_and_show("panel_low_contrast")
+        box = self._teach.unlabelled
+        user.unfoldGroup(box.ui.group)
+        box.ui.volumesList.item(0).setCheckState(qt.Qt.Checked)
+        with timed("Add checked volumes"):
+            user.click(box.ui.addVolumesButton)
+            wait(lambda: box.ui.progressBar.isHidden())
+        self._camera.part(box.widget, "panel_unlabelled")
+        box.ui.group.collapsed = True
+
+    def _segment_and_show(self, picture: str) -> None:
+        """Segments the scan on screen with what is chosen, and takes the panel beside the views."""
+        ui = self._segment
+        user.unfold(ui.segmentCollapsible)
+        self._wait_for_check()
+        with timed("Segment"):
+            user.click(ui.segmentButton)
+            wait(lambda: ui.progressBar.isVisible())
+            wait(lambda: ui.progressBar.isHidden())
+        user.click(ui.show3DButton)
+        self._camera.window(ui.segmentCollapsible, picture)
+        user.unfold(ui.segmentCollapsible, False)
+
     def _import_cases(self) -> None:
         user.closeScene()
         for phantom in PHANTOMS:
@@ -164,16 +192,7 @@ class Tutorial:
         self._camera.part(window.window, "panel_new_project")
         user.click(window.ui.cancelButton)
 
-    def _add_scans(self) -> None:
-        user.closeScene()
-        addPhantom(next(phantom for phantom in PHANTOMS if phantom.cutOffShare))
-        box = self._teach.unlabelled
-        user.unfoldGroup(box.ui.group)
-        box.ui.volumesList.item(0).setCheckState(qt.Qt.Checked)
-        with timed("Add checked volumes"):
-            user.click(box.ui.addVolumesButton)
-            wait(lambda: box.ui.progressBar.isHidden())
-        self._camera.part(box.widget, "panel_unlabelled")
+    def _see_what_to_review(self) -> None:
         user.closeScene()
         box = self._teach.review
         user.unfoldGroup(box.ui.group)
@@ -207,6 +226,11 @@ class Tutorial:
         self._camera.part(self._teach.outcome.widget, "panel_before_after")
         user.click(self._teach.outcome.ui.useButton)
 
+    def _segment_again(self) -> None:
+        user.closeScene()
+        addPhantom(sample("PhantomLowContrast"))
+        self._segment_and_show("panel_taught")
+
     def _train_again_and_go_back(self) -> None:
         box, versions = self._teach.training, self._teach.versions
         user.choose(box.ui.methodComboBox, "Labelled cases only (supervised)")
@@ -218,7 +242,6 @@ class Tutorial:
         user.click(self._teach.outcome.ui.useButton)
         user.unfoldGroup(versions.ui.group)
         user.click(versions.ui.rollBackButton)
-        versions.ui.table.selectRow(0)
         self._camera.part(versions.widget, "panel_versions")
 
     def _look_at_the_rest(self) -> None:
@@ -242,6 +265,11 @@ class Tutorial:
         """Until the estimate of a run is there."""
         user.pump(seconds=QUIET_S)
         wait(lambda: "Estimate: " in self._segment.checkLabel.text)
+
+
+def sample(name: str) -> SamplePhantom:
+    """The phantom of this name in *Sample Data*."""
+    return next(phantom for phantom in PHANTOMS if phantom.name == name)
 
 
 def wait(until: Callable[[], Any]) -> None:
