@@ -10,7 +10,7 @@ from .Texts import _
 
 
 def deviceLine(hello: dict[str, Any] | None, readiness: Readiness | None) -> str:
-    """What the panel shows: ``NVIDIA RTX 4070: ready``, ``CPU, because no NVIDIA GPU is ready``.
+    """What the panel shows: ``NVIDIA RTX 4070: ready``, ``CPU, because there is no NVIDIA graphics card …``.
 
     Args:
         hello: of the running worker, which knows best; ``None``: there is none.

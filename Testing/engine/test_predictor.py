@@ -217,7 +217,7 @@ def test_a_cpu_short_of_memory_takes_smaller_tiles_and_says_so(failure, make_pre
     Short.failures = (failure,)
     result = make_predictor(network="short").segment(image)
     assert len(result.notes) == 1
-    assert "smaller tiles" in result.notes[0]
+    assert "smaller pieces" in result.notes[0]
     assert np.array_equal(result.label_map.array, organ)
 
 
@@ -228,7 +228,7 @@ def test_a_gpu_short_of_memory_climbs_down_step_by_step(failures, make_predictor
     Short.failures = (out_of_memory,) * failures
     gpu = PretendGpu("cpu:0", torch.float32, "pretended GPU")
     result = make_predictor(network="short", on=gpu).segment(image)
-    expected = ["one window", "summed on the CPU", "computing on the CPU", "smaller tiles"][:failures]
+    expected = ["one piece", "put together", "the processor computed", "smaller pieces"][:failures]
     assert [words for words, note in zip(expected, result.notes, strict=True) if words in note] == expected
     assert np.array_equal(result.label_map.array, organ)
 

@@ -269,12 +269,12 @@ def test_a_model_with_two_decoders_also_counts_their_disagreement(save_model, de
         decoder.heads["abc"].load_state_dict(decoder.heads["main"].state_dict())
     (agreeing,) = rank_cases([case], save_model(network, "skcdf", arguments, PLAN, TWO), device)
     assert agreeing.score < with_both.score < 1
-    assert "by entropy alone" not in with_both.reason
+    assert "second opinion" not in with_both.reason
 
 
 def test_a_model_with_one_decoder_says_so(model, device, write_case):
     (item,) = rank_cases([write_case("case")], model, device)
-    assert item.reason.endswith("by entropy alone (one decoder)")
+    assert item.reason.endswith("this model gives no second opinion")
 
 
 def test_the_order_weighs_score_and_distance():

@@ -14,10 +14,10 @@ from SKCDFSegmenterLib.Readiness import PackageState, Readiness
     ("device", "line"),
     [
         ("NVIDIA GeForce RTX 4070 (bfloat16)", "NVIDIA GeForce RTX 4070: ready"),
-        ("Apple GPU (float32)", "Apple GPU: ready"),
+        ("Apple graphics (float32)", "Apple graphics: ready"),
         (
-            "CPU, 7 threads, because no NVIDIA GPU is ready and there is no Apple GPU (float32)",
-            "CPU, because no NVIDIA GPU is ready and there is no Apple GPU",
+            "CPU, 7 threads, because there is no NVIDIA graphics card that PyTorch can use (float32)",
+            "CPU, because there is no NVIDIA graphics card that PyTorch can use",
         ),
         ("CPU, 7 threads (bfloat16)", "CPU: ready"),
     ],

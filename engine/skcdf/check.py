@@ -161,7 +161,11 @@ def _intensities(sample: np.ndarray, model: ModelBundle) -> Iterator[Finding]:
     share = float(np.mean(sample <= _PADDING_HU))
     if model.expects.modality == "CT" and share > _PADDING_SHARE:
         hint = "Crop the scan to its contents; if air reads about -2000, the offset was subtracted twice."
-        yield "padding", f"{share:.0%} of the voxels are below {_PADDING_HU:g}, mostly padding", hint
+        yield (
+            "padding",
+            f"{share:.0%} of the voxels are below {_PADDING_HU:g}, mostly filling round the body",
+            hint,
+        )
     low, high = model.expects.intensity_range
     if sample.max() < low or sample.min() > high:
         found = f"values run from {sample.min():g} to {sample.max():g}, the model expects {low:g} to {high:g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -96,16 +97,15 @@ def choose_device(request: str = "auto", precision: str = "auto") -> Device:
         raise SkcdfError(
             f"There is no precision called {precision}.", f"Take one of {', '.join(PRECISIONS)}."
         )
-    reasons = []
-    for name in ("cuda", "mps") if request == "auto" else (request,):
-        if name == "cpu":
-            break
+    # Each system has one kind of graphics that torch can use: that of the other would explain nothing.
+    wanted = "mps" if sys.platform == "darwin" else "cuda"
+    name, because = wanted if request == "auto" else request, ""
+    if name != "cpu":
         why_not = _why_not(name)
         if not why_not:
-            title = torch.cuda.get_device_name() if name == "cuda" else "Apple GPU"
+            title = torch.cuda.get_device_name() if name == "cuda" else "Apple graphics"
             return _described(name, precision, title)
-        reasons.append(why_not)
-    because = f", because {' and '.join(reasons)}" if reasons else ""
+        because = f", because {why_not}"
     return _described("cpu", precision, f"CPU, {torch.get_num_threads()} threads{because}")
 
 
@@ -120,17 +120,18 @@ def _why_not(name: str) -> str:
     """Empty when a 3-D convolution runs on the device and is right, else the reason in a few words."""
     if name == "cuda":
         if torch.version.cuda is None:
-            return "this torch was built without CUDA"
+            return "the installed PyTorch cannot use NVIDIA graphics cards"  # it was built without CUDA
         if not torch.cuda.is_available():
-            return "no NVIDIA GPU is ready"
+            return "there is no NVIDIA graphics card that PyTorch can use"
         torch.cuda.set_device(launched().local_rank % torch.cuda.device_count())
     elif not torch.backends.mps.is_available():
-        return "there is no Apple GPU"
+        return "there are no Apple graphics that PyTorch can use"
+    title = "the NVIDIA graphics card" if name == "cuda" else "this Mac's graphics"
     try:
         right = torch.allclose(_probe(name), _probe("cpu"), atol=1e-4)
-        return "" if right else f"{name} computes 3-D convolutions wrongly"
+        return "" if right else f"{title} computed a test wrongly"
     except RuntimeError as error:  # torch's word for every failure of a driver or a missing kernel
-        return f"{name} fails ({str(error).splitlines()[0]})"
+        return f"{title} failed in a test ({str(error).splitlines()[0]})"
 
 
 def _probe(name: str) -> torch.Tensor:

@@ -238,7 +238,7 @@ def _items(measured: list[_Measured], label_set: LabelSet) -> Iterator[ReviewIte
         elif beside is not None and unlike <= ALIKE:
             words.append(f"much like {measured[beside].case.name}")
         if not each.figures.disagreement:
-            words.append("by entropy alone (one decoder)")
+            words.append("this model gives no second opinion")
         yield ReviewItem(each.case.name, rank, round(each.score, 4), "; ".join(words), dict(each.organs))
 
 

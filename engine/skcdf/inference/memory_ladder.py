@@ -13,6 +13,8 @@ from ..device import Device, OutOfMemory, choose_device
 from ..errors import SkcdfError
 
 GPU_BATCH = 4
+_CARD = "The graphics card's memory was too small"
+_SMALL = "Memory was short: the scan was computed in smaller pieces, which is slower."
 Outcome = TypeVar("Outcome")
 _MEMORY_WORDS = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED")
 """By these a plain RuntimeError of the CPU, of an Apple GPU or of an NVIDIA library is known to mean memory."""
@@ -40,14 +42,18 @@ class Attempt:
 def ladder(device: Device, memory_limit: int) -> list[Attempt]:
     """What is tried, best first."""
     cpu = choose_device("cpu")
-    small = Attempt(cpu, "cpu", 1, max(1, memory_limit // 8), "Out of memory: computing in smaller tiles.")
+    small = Attempt(cpu, "cpu", 1, max(1, memory_limit // 8), _SMALL)
     if device.name == "cpu":
         return [Attempt(device, "cpu", 1, memory_limit), replace(small, device=device)]
     return [
         Attempt(device, device.name, GPU_BATCH, memory_limit),
-        Attempt(device, device.name, 1, memory_limit, "GPU out of memory: one window at a time."),
-        Attempt(device, "cpu", 1, memory_limit, "GPU out of memory: scores are summed on the CPU."),
-        Attempt(cpu, "cpu", 1, memory_limit, f"GPU out of memory: computing on the {cpu.description}."),
+        Attempt(
+            device, device.name, 1, memory_limit, f"{_CARD}: it computed one piece of the scan at a time."
+        ),
+        Attempt(
+            device, "cpu", 1, memory_limit, f"{_CARD}: the pieces were put together in the computer's memory."
+        ),
+        Attempt(cpu, "cpu", 1, memory_limit, f"{_CARD}: the processor computed instead, which is slower."),
         small,
     ]
 
