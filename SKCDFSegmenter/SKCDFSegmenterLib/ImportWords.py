@@ -11,7 +11,6 @@ from skcdf.label_mapping import UNDECIDED
 from .Texts import _, plural
 
 _LINES_SHOWN = 6
-_OF_FILES = ("Decide in a mapping file", "add it to merge in the mapping file")
 
 
 def actionWords(entry: Mapping[str, Any], *, isDone: bool) -> str:
@@ -103,16 +102,17 @@ def blockerWords(result: Mapping[str, Any], shared: Sequence[str], titles: Mappi
         shared: organs that several labels become, and that were not said to be joined.
         titles: of the organs, by their names.
     """
-    lines = []
+    lines, said = [], set()
+    # The engine's own words for the two point to a file that users of the panel never see.
     if result["undecided"]:
+        said.add("undecided")
         text = _("Choose in the table what becomes of: {labels}.")
         lines.append(text.format(labels=", ".join(result["undecided"])))
     if shared:
+        said.add("shared")
         text = _("Several labels become {organs}. If that is meant, tick Join below the tables.")
         lines.append(text.format(organs=", ".join(titles.get(organ, organ) for organ in shared)))
-    # The engine's own words for the two point to a file that users of the panel never see.
-    others = [each for each in result["blockers"] if not any(words in each for words in _OF_FILES)]
-    return [*lines, *others] if lines else list(result["blockers"])
+    return [*lines, *(each["message"] for each in result["blockers"] if each["code"] not in said)]
 
 
 def shortened(lines: Iterable[str]) -> str:

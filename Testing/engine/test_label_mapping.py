@@ -43,9 +43,9 @@ def mapped(
 
 
 def problem(*labels: SourceLabel, file: MappingFile | None = None, values: bool = False) -> str:
-    """The one contradiction."""
+    """The one problem, in words."""
     (found,) = map_labels(labels, LABELS, file or MappingFile(), values).problems
-    return found
+    return found.message
 
 
 class TestProposal:

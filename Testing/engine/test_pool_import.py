@@ -194,23 +194,24 @@ class TestPlan:
 
     def test_labels_that_share_a_target_stop_everything(self, pool, folder):
         write_nnunet(folder, {"liver": 1, "Liver": 2}, {"a": organs(liver=1)})
-        assert "would all become liver" in plan_import(pool, open_source(folder)).blockers[0]
+        assert "would all become liver" in plan_import(pool, open_source(folder)).blockers[0].message
 
     def test_another_modality_stops_everything(self, tmp_path, folder):
         write_nnunet(folder, {"liver": 1}, {"a": organs(liver=1)})
         pool = LabelledPool.create(tmp_path / "mr", LABELS, "MR")
         assert (
-            "its scans are CT, and the pool is for MR" in plan_import(pool, open_source(folder)).blockers[0]
+            "its scans are CT, and the pool is for MR"
+            in plan_import(pool, open_source(folder)).blockers[0].message
         )
 
     def test_phantoms_do_not_enter_a_pool_of_scans(self, pool, tmp_path):
         other = LabelledPool.create(tmp_path / "other", LABELS, "CT", synthetic=True)
         other.add_case("a", scan(1), None, subject="a")
-        assert "phantoms" in plan_import(pool, open_source(other.root)).blockers[0]
+        assert "phantoms" in plan_import(pool, open_source(other.root)).blockers[0].message
 
     def test_a_pool_does_not_enter_itself(self, pool):
         pool.add_case("a", scan(1), None, subject="a")
-        assert "itself" in plan_import(pool, open_source(pool.root)).blockers[0]
+        assert "itself" in plan_import(pool, open_source(pool.root)).blockers[0].message
 
     def test_lets_the_pool_say_who_validates(self, pool, folder):
         for seed, name in enumerate("abcdefgh"):
@@ -257,7 +258,7 @@ class TestMappingFile:
         np.testing.assert_array_equal(stored(pool, "a"), organs(liver=4))
 
     def test_that_lets_unknown_cases_validate_stops_everything(self, pool, folder):
-        assert "lets c validate" in self.plan(pool, folder, validation=("c",)).blockers[0]
+        assert "lets c validate" in self.plan(pool, folder, validation=("c",)).blockers[0].message
 
     def test_that_speaks_of_unknown_cases_is_told(self, pool, folder):
         assert "c" in self.plan(pool, folder, subjects={"c": "Ada"}).warnings[0]

@@ -177,7 +177,8 @@ class TestImport:
     def test_what_is_not_clear_is_asked_for_with_a_mapping_to_fill_in(self, ask, pool, source) -> None:
         asked = ask("pool_import", pool=pool.root, source=source, dry_run=True)
         assert asked["undecided"] == ["Niere"] and asked["entries"] == []
-        assert "Niere" in asked["blockers"][0] and "error: " in asked["text"]
+        (blocker,) = asked["blockers"]
+        assert blocker["code"] == "undecided" and "Niere" in blocker["message"] and "error: " in asked["text"]
         assert {"label": "Niere", "target": "?", "reason": ""} in asked["labels"]
         assert asked["mapping"]["labels"] == {"Niere": "?", "spleen": "spleen"}
         with pytest.raises(SkcdfError, match="Niere"):

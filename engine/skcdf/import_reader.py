@@ -10,7 +10,7 @@ from .annotations import Annotation, read_annotation
 from .cases import Split
 from .errors import SkcdfError
 from .image import Image, read_image
-from .label_mapping import LabelMapping, MappingFile, SourceLabel, map_labels
+from .label_mapping import ImportProblem, LabelMapping, MappingFile, SourceLabel, map_labels
 from .labels import LabelSet
 from .pool_sources import Source, SourceCase
 from .progress import CancelToken, Progress, ProgressCallback, ignore_progress
@@ -43,14 +43,14 @@ class LabelSurvey:
         labels: all of them.
         mapping: what becomes of each.
         undecided: those that nobody has decided on, with the cases in which they have voxels.
-        problems: contradictions that concern every case, in words.
+        problems: those that concern every case.
         failed: why a case's labels cannot be read, by its name.
     """
 
     labels: tuple[SourceLabel, ...]
     mapping: LabelMapping
     undecided: dict[SourceLabel, tuple[str, ...]]
-    problems: tuple[str, ...]
+    problems: tuple[ImportProblem, ...]
     failed: dict[str, str]
 
 
@@ -135,7 +135,7 @@ class ImportReader:
         mapping = self._map([count.label for count in annotation.counts])
         if mapping.problems:
             raise SkcdfError(
-                f"{case.name}: {'; '.join(mapping.problems)}.", "Correct the names or the codes."
+                f"{case.name}: {'; '.join(map(str, mapping.problems))}.", "Correct the names or the codes."
             )
         annotated, notes = self._annotated(case, annotation, mapping)
         if not annotated:

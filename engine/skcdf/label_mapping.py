@@ -20,6 +20,8 @@ from .sides import sides_in
 UNDECIDED = "?"
 """In a proposed mapping file: the user must replace it, by a label's name or by null."""
 
+ProblemCode = Literal["itself", "modality", "synthetic", "contradiction", "shared", "undecided", "validation"]
+
 # "Tissue" is what Slicer gives a segment before anyone has said what it is.
 _UNSPECIFIC = {("SCT", "85756007"), ("SRT", "T-D0050")}
 _SIDE_CODES = {
@@ -167,6 +169,22 @@ def _texts(path: str, value: Any) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
+class ImportProblem:
+    """Something that must be mended before anything is imported.
+
+    Attributes:
+        code: which kind; who has better words for one kind goes by it.
+        message: in words.
+    """
+
+    code: ProblemCode
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass(frozen=True)
 class MappedLabel:
     """What becomes of one source label.
 
@@ -188,12 +206,12 @@ class LabelMapping:
     Attributes:
         mapped: the labels that it is clear of.
         unmapped: those that nobody has decided on.
-        problems: contradictions, in words.
+        problems: contradictions, and labels of the pool that several labels become.
     """
 
     mapped: tuple[MappedLabel, ...]
     unmapped: tuple[SourceLabel, ...] = ()
-    problems: tuple[str, ...] = ()
+    problems: tuple[ImportProblem, ...] = ()
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -214,7 +232,7 @@ def map_labels(
     """
     mapped: list[MappedLabel] = []
     unmapped: list[SourceLabel] = []
-    problems: list[str] = []
+    problems: list[ImportProblem] = []
     for label in labels:
         decision = file.decision(label)
         try:
@@ -227,7 +245,7 @@ def map_labels(
                 target, by = _proposed(label, label_set)
             _check_sides(label, target, label_set)
         except _ContradictionError as error:
-            problems.append(str(error))
+            problems.append(ImportProblem("contradiction", str(error)))
             continue
         if target == UNDECIDED:
             unmapped.append(label)
@@ -351,13 +369,16 @@ def _sides_of_code(code: Code | None, modifier: Code | None) -> frozenset[str]:
     return sides.union(*(sides_in(text) for text in texts))
 
 
-def _shared_targets(mapped: Sequence[MappedLabel], merge: Sequence[str]) -> list[str]:
+def _shared_targets(mapped: Sequence[MappedLabel], merge: Sequence[str]) -> list[ImportProblem]:
     sources: dict[str, list[str]] = {}
     for each in mapped:
         if each.target is not None and each.target not in merge:
             sources.setdefault(each.target, []).append(each.source.name)
     return [
-        f"{' and '.join(names)} would all become {target}; if that is meant, add it to merge in the mapping file"
+        ImportProblem(
+            "shared",
+            f"{' and '.join(names)} would all become {target}; if that is meant, add it to merge in the mapping file",
+        )
         for target, names in sources.items()
         if len(names) > 1
     ]

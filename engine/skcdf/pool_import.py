@@ -14,7 +14,7 @@ from .image import Image
 from .image_hash import voxel_hash
 from .import_reader import ImportOptions, ImportReader, LabelSurvey, TakenLabels
 from .import_subjects import ImportSubjects
-from .label_mapping import LabelMapping, SourceLabel
+from .label_mapping import ImportProblem, LabelMapping, SourceLabel
 from .pool import LabelledPool
 from .pool_contribution import looks_like_labels, on_pool_grid
 from .pool_entry import check_labels
@@ -69,7 +69,7 @@ class ImportPlan:
         subjects: whose scans they are; ``None`` while ``blockers`` stand.
         entries: one for each case, labelled ones first; none while ``blockers`` stand.
         undecided: labels that nobody has decided on, with the cases in which they have voxels.
-        blockers: what must be mended before anything is imported, in words.
+        blockers: what must be mended before anything is imported.
         warnings: what concerns no single case.
     """
 
@@ -82,7 +82,7 @@ class ImportPlan:
     subjects: ImportSubjects | None = field(default=None, repr=False)
     entries: tuple[ImportEntry, ...] = ()
     undecided: Mapping[SourceLabel, tuple[str, ...]] = field(default_factory=dict)
-    blockers: tuple[str, ...] = ()
+    blockers: tuple[ImportProblem, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def of(self, *actions: Action) -> tuple[ImportEntry, ...]:
@@ -313,24 +313,34 @@ def _with_labels(entry: ImportEntry, labels: TakenLabels, volumes_ml: Mapping[st
 
 def _blockers(
     pool: LabelledPool, source: Source, options: ImportOptions, survey: LabelSurvey
-) -> Iterator[str]:
+) -> Iterator[ImportProblem]:
     if pool.root.resolve() == source.root.resolve():
-        yield "A pool cannot be imported into itself."
+        yield ImportProblem("itself", "A pool cannot be imported into itself.")
     if source.modality not in (None, pool.description.modality):
-        yield (
+        yield ImportProblem(
+            "modality",
             f"The source says that its scans are {source.modality}, and the pool is for {pool.description.modality}. "
-            "Import them into another pool, or correct the source's description."
+            "Import them into another pool, or correct the source's description.",
         )
     if source.synthetic and not pool.description.synthetic:
-        yield "The source's scans are phantoms, and the pool's are not. Import them into a pool of phantoms."
-    yield from (f"{problem}." for problem in survey.problems)
+        yield ImportProblem(
+            "synthetic",
+            "The source's scans are phantoms, and the pool's are not. Import them into a pool of phantoms.",
+        )
+    yield from (replace(problem, message=f"{problem}.") for problem in survey.problems)
     if survey.undecided:
         names = ", ".join(dict.fromkeys(label.name for label in survey.undecided))
         first = next((f" (first seen in {cases[0]})" for cases in survey.undecided.values() if cases), "")
-        yield f"Which labels of the pool these are is not clear: {names}{first}. Decide in a mapping file."
+        yield ImportProblem(
+            "undecided",
+            f"Which labels of the pool these are is not clear: {names}{first}. Decide in a mapping file.",
+        )
     missing = [name for name in options.file.validation or () if name not in _case_names(source)]
     if missing:
-        yield f"The mapping file lets {', '.join(missing)} validate, which the source does not have."
+        yield ImportProblem(
+            "validation",
+            f"The mapping file lets {', '.join(missing)} validate, which the source does not have.",
+        )
 
 
 def _warnings(pool: LabelledPool, source: Source, options: ImportOptions) -> Iterator[str]:

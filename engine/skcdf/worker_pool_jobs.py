@@ -150,7 +150,7 @@ def _import(request: PoolImport, job: Job) -> Content:
                 {"label": label, "target": target, "reason": by} for label, target, by in mapping_rows(plan)
             ],
             "undecided": list(dict.fromkeys(label.name for label in plan.undecided)),
-            "blockers": list(plan.blockers),
+            "blockers": [vars(blocker) for blocker in plan.blockers],
             "warnings": list(plan.warnings),
             "mapping": _proposed(plan),
             "text": import_text(plan, entries, request.dry_run),
