@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from .labels import LabelSet
 from .models import ModelBundle
 from .progress import CancelToken, Progress, ProgressCallback, ignore_progress
 from .records import FieldError, plain_record, record_from_plain
+
+_log = logging.getLogger(__name__)
 
 SCHEMA = 1
 """Of the files in the cache folder; another one is computed anew."""
@@ -152,7 +155,7 @@ def rank_cases(
 
     Raises:
         Cancelled: the token was raised; what was measured until then is in the cache.
-        SkcdfError: the model cannot be used, or the cache cannot be written.
+        SkcdfError: the model cannot be used. A cache that cannot be written is only warned of.
     """
     cancel = cancel or CancelToken()
     chosen = sorted(
@@ -268,6 +271,7 @@ class _Examiner:
 
     def __post_init__(self) -> None:
         self._predictor: Predictor | None = None
+        self._writable = True
         model = self.model
         self._key = {
             "schema": SCHEMA,
@@ -288,8 +292,18 @@ class _Examiner:
             if isinstance(content, dict) and content.get("key") == key:
                 return self._checked(record_from_plain(CaseFigures, content.get("figures"), str(path)))
         figures = self._measure(image, progress, cancel)
-        write_json(path, {"key": key, "figures": plain_record(figures)})
+        self._keep(path, {"key": key, "figures": plain_record(figures)})
         return figures
+
+    def _keep(self, path: Path, content: Any) -> None:
+        """Writes figures into the cache; a project that may only be read does not take the ranking away."""
+        if not self._writable:
+            return
+        try:
+            write_json(path, content)
+        except SkcdfError as error:
+            self._writable = False
+            _log.warning("%s", error)
 
     def _checked(self, figures: CaseFigures) -> CaseFigures:
         names = self.model.label_set.names
