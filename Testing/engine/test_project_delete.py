@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ from hypothesis import strategies as st
 from small_scans import LABELS, drawn, scan
 from stored_models import FACTS
 
+import skcdf
 from skcdf.errors import SkcdfError
 from skcdf.lock import held
 from skcdf.project import PARTS, Project
@@ -200,6 +205,51 @@ class TestBusy:
         monkeypatch.undo()
         assert Project.open(project.root).delete("project") == ()
         assert not project.root.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no folders that only reading is allowed in")
+class TestReadOnly:
+    @pytest.fixture
+    def closed(self, bundle: Path) -> Iterator[Project]:
+        """A project in which nothing may be written, which others than the user who runs the tests may enter."""
+        folder = Path(tempfile.mkdtemp())
+        project = Project.create(folder / "project", LABELS, "CT")
+        fill(project, bundle)
+        shutil.rmtree(project.cache_folder / "review")
+        for path in (*project.root.rglob("*"), project.root, folder):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        yield project
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755)
+        shutil.rmtree(folder)
+
+    def deleted(self, project: Project, part: str) -> str:
+        """What a user who may only read is told."""
+        code = f"""
+import os, sys
+import skcdf
+from skcdf.errors import SkcdfError
+from skcdf.project import Project
+project = Project.open(sys.argv[1])
+{"os.setuid(65534)" if os.geteuid() == 0 else ""}
+try:
+    print("deleted", project.delete("{part}"))
+except SkcdfError as error:
+    print(error)
+"""
+        environment = {**os.environ, "PYTHONPATH": str(Path(skcdf.__file__).parents[1])}
+        command = [sys.executable, "-c", code, str(project.root)]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=60, env=environment, check=True
+        ).stdout
+
+    @pytest.mark.parametrize("part", ["cache", "logs", "models", "pool", "project"])
+    def test_is_told_before_anything_goes_even_where_a_part_is_empty(
+        self, part: str, closed: Project
+    ) -> None:
+        before = files_of(closed.root)
+        assert "nothing can be deleted there" in self.deleted(closed, part)
+        assert files_of(closed.root) == before
 
 
 @links

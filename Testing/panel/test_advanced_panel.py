@@ -227,9 +227,9 @@ class TestFiles:
         cache.write_bytes(b"x" * 2_000_000)
         user.click(bench.ui.sizesButton)
         items = [bench.ui.partsList.item(i).text() for i in range(bench.ui.partsList.count)]
-        assert any("Cache" in text and "2.0 MB" in text for text in items)
+        assert any("Intermediate results" in text and "2.0 MB" in text for text in items)
         assert not bench.ui.deleteButton.enabled
-        self.tick(bench, "Cache")
+        self.tick(bench, "Intermediate results")
         assert bench.ui.deleteButton.text == "Delete 2.0 MB…"
         screenshot(bench.section.widget, "advanced_delete")
         dialogs.answer("Delete for good", "Keep")
@@ -238,7 +238,14 @@ class TestFiles:
         dialogs.answer("Delete for good", "Delete")
         user.click(bench.ui.deleteButton)
         assert not cache.exists() and bench.workspace.project is not None
-        assert bench.ui.filesLabel.text == "Deleted." and not bench.ui.deleteBox.isVisible()
+        assert bench.ui.filesLabel.text == "Deleted: 2.0 MB." and not bench.ui.deleteBox.isVisible()
+
+    def test_an_empty_part_is_not_said_to_be_deleted(self, bench, dialogs):
+        user.click(bench.ui.sizesButton)
+        self.tick(bench, "Intermediate results")
+        dialogs.answer("Delete for good", "Delete")
+        user.click(bench.ui.deleteButton)
+        assert bench.ui.filesLabel.text == "There was nothing to delete."
 
     def test_somebody_elses_file_stays_and_is_named(self, bench, dialogs):
         letter = bench.workspace.project.runs_folder / "letter.txt"
@@ -248,6 +255,7 @@ class TestFiles:
         dialogs.answer("Delete for good", "Delete")
         user.click(bench.ui.deleteButton)
         assert letter.exists() and "letter.txt" in bench.ui.filesLabel.text
+        assert bench.ui.filesLabel.text.startswith("There was nothing to delete.")
 
     def test_the_whole_project_goes_and_is_closed(self, bench, dialogs):
         root = bench.workspace.project.root

@@ -31,6 +31,7 @@ from .project_parts import (
     remove_empty,
     remove_part,
     require_idle,
+    require_writable,
     size_of,
 )
 from .project_runs import RunState, new_run_folder, unfinished_run
@@ -249,8 +250,8 @@ class Project:
             Files in these parts that are not the project's, and links: they stay.
 
         Raises:
-            SkcdfError: a part is not known, the folder is no project any more, or a program works in a part: nothing
-                was deleted. Or a file cannot be deleted: the rest can be deleted later.
+            SkcdfError: a part is not known, the folder is no project any more, a program works in a part, or one may
+                only be read: nothing was deleted. Or a file cannot be deleted: the rest can be deleted later.
         """
         unknown = [part for part in parts if part not in (*PARTS, WHOLE)]
         if unknown or not parts:
@@ -262,9 +263,11 @@ class Project:
         # A training reads the cases until its end, and then measures against the model that it began with.
         for part in dict.fromkeys((*chosen, *(["runs"] if {"pool", "models"} & set(chosen) else []))):
             require_idle(self.root, part)
+        require_writable(self.root, chosen)
         left = [path for part in chosen for path in self._deleted(part, whole)]
         if not whole:
-            self._make_folders()
+            with contextlib.suppress(OSError):  # they are made when they are needed
+                self._make_folders()
             return tuple(left)
         with _told(self.root):
             remove(self.root / PROJECT_FILE)  # last: a deletion that was interrupted can be asked for again

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from .errors import SkcdfError
@@ -75,6 +75,21 @@ def require_idle(root: Path, part: str, except_for: Path | None = None) -> None:
             raise SkcdfError(
                 f"{lock}: is held by {owner or 'an unknown program'}.",
                 "Wait until it is done, or stop it. If that program no longer runs, delete this file.",
+            )
+
+
+def require_writable(root: Path, parts: Iterable[str]) -> None:
+    """Raises `SkcdfError` when a part of a project may only be read; an empty one would seem to be deleted.
+
+    Args:
+        root: the project's folder.
+        parts: of `PARTS`.
+    """
+    for folder in (root / part for part in parts):
+        if os.path.lexists(folder) and not os.access(folder, os.W_OK | os.X_OK):
+            raise SkcdfError(
+                f"{folder}: nothing can be deleted there, since you may not write into it.",
+                "Check the rights, or ask whoever looks after this folder.",
             )
 
 

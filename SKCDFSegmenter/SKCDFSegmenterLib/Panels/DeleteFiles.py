@@ -93,14 +93,24 @@ class DeleteFiles:
         if answer != delete:
             return
         left = project.delete(*parts)
+        freed = self._freed(project, parts)
         self._tellOthers(parts)
         self.close()
-        text = _("Deleted.")
+        text = (
+            _("Deleted: {size}.").format(size=sizeInWords(freed))
+            if freed
+            else _("There was nothing to delete.")
+        )
         if left:
             text += " " + _("These are not the project's and stay: {files}").format(
                 files=", ".join(map(str, left))
             )
         self._ui.filesLabel.text = breakable(text)
+
+    def _freed(self, project: Project, parts: list[str]) -> int:
+        """Bytes that were there and are not any more."""
+        size = project.size()
+        return sum(self._sizes[part] - size[part] for part in ([WHOLE] if WHOLE in parts else parts))
 
     def _tellOthers(self, parts: list[str]) -> None:
         if WHOLE in parts:
@@ -115,8 +125,8 @@ class DeleteFiles:
 def partTitles() -> dict[str, str]:
     """What the parts of a project are, for a user."""
     return {
-        "runs": _("Trainings (logs, checkpoints)"),
-        "cache": _("Cache (is computed again when needed)"),
+        "runs": _("Trainings (records, and what Resume needs)"),
+        "cache": _("Intermediate results (computed again when needed)"),
         "logs": _("Logs"),
         "models": _("Models, all versions"),
         "pool": _("Cases (scans and organs)"),
