@@ -5,6 +5,7 @@ from __future__ import annotations
 import slicer
 
 from .MissingOrgan import organTitle
+from .SegmentRecord import isCompleted
 from .Texts import _, plural
 from .UnsurePlaces import Place, jumpTo, nextPlace, places
 
@@ -19,6 +20,7 @@ class PlaceTour:
     def __init__(self, segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> None:
         self._segmentationNode = segmentationNode
         self._visited: list[Place] = []
+        self._looksBack = False  # at places of organs that are all completed
 
     @property
     def here(self) -> Place | None:
@@ -46,6 +48,7 @@ class PlaceTour:
     def goOn(self) -> Place | None:
         """Brings the views to the next place; ``None``: there is none."""
         place = nextPlace(self._segmentationNode, self.here)
+        self._looksBack = False
         if place is not None:
             self._visited = [*self._path(), place] if place != self.here else self._visited
             jumpTo(place, self._segmentationNode)
@@ -56,17 +59,20 @@ class PlaceTour:
         path = self._path()
         if len(path) < 2:
             return None
+        self._looksBack = not self.canGoOn
         self._visited = path[:-1]
         jumpTo(self._visited[-1], self._segmentationNode)
         return self._visited[-1]
 
     def words(self) -> str:
-        """Where the user is, and why; before the first place, what there is to see."""
+        """Where the user is, and why; before the first place, what there is to see; in the end, that it is the end."""
         everything = places(self._segmentationNode)
         if self._segmentationNode is None:
             return ""
         if not everything:
             return _("No model has named places of this segmentation that it was unsure of.")
+        if not self.canGoOn and not (self._looksBack and self.here in everything):
+            return self._endWords()
         if self.here in everything:
             return _("{k} of {n}: {organ}: {reason}.").format(
                 k=everything.index(self.here) + 1,
@@ -74,8 +80,6 @@ class PlaceTour:
                 organ=self._title(self.here),
                 reason=self.here.reason.rstrip("."),
             )
-        if not self.canGoOn:
-            return _("All organs with unsure places are completed.")
         n = len(everything)
         text = plural(
             _("{n} place where the model was unsure."),
@@ -83,6 +87,13 @@ class PlaceTour:
             n,
         )
         return text.format(n=n)
+
+    def _endWords(self) -> str:
+        segmentation = self._segmentationNode.GetSegmentation()
+        organs = [segmentation.GetSegment(segmentID) for segmentID in segmentation.GetSegmentIDs()]
+        if all(isCompleted(organ) for organ in organs):
+            return _("All organs are completed: nothing is left to check. Reopen takes an organ back.")
+        return _("All organs with unsure places are completed; the list below has those that are not.")
 
     def _path(self) -> list[Place]:
         """Where the user was, as far as the places are still there: another run has others."""

@@ -78,7 +78,28 @@ def test_places_of_completed_organs_are_left_out_until_none_is_left(segmentation
     assert tour.goOn().organ == "liver" and tour.words().startswith("2 of 3: Liver")
     complete(segmentation, "liver")
     assert not tour.canGoOn and tour.goOn() is None
-    assert PlaceTour(segmentation).words() == "All organs with unsure places are completed."
+    words = "All organs are completed: nothing is left to check. Reopen takes an organ back."
+    assert tour.words() == words == PlaceTour(segmentation).words()
+
+
+def test_the_end_tells_of_organs_without_unsure_places_that_are_not_completed(segmentation, tour):
+    segmentation.GetSegmentation().AddEmptySegment("aorta", "Aorta")
+    tour.goOn(), complete(segmentation, "spleen"), complete(segmentation, "liver")
+    assert (
+        tour.words() == "All organs with unsure places are completed; the list below has those that are not."
+    )
+
+
+def test_after_the_end_one_can_look_back_and_is_told_where_one_is(segmentation, tour):
+    tour.goOn(), tour.goOn()
+    complete(segmentation, "spleen"), complete(segmentation, "liver")
+    assert tour.words().startswith("All organs are completed")
+    tour.goBack()
+    assert tour.words().startswith("1 of 3: Spleen")
+    setCompleted(segmentation.GetSegmentation().GetSegment("liver"), False)
+    tour.goOn()
+    complete(segmentation, "liver")
+    assert tour.words().startswith("All organs are completed")
 
 
 def test_another_run_has_other_places_and_the_way_back_forgets_the_old_ones(segmentation, tour):

@@ -103,6 +103,86 @@ class TestBeforeThereIsAnything:
         assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentEditorNode") == 0
 
 
+class TestOrgansThatAreDrawnAlready:
+    @pytest.fixture
+    def drawn(self, slicer, scan):
+        """Somebody's segmentation of the scan; `reference`: whether the scene knows that it is of it."""
+
+        def make(name="drawn by hand", reference=True):
+            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+            node.CreateDefaultDisplayNodes()
+            node.SetReferenceImageGeometryParameterFromVolumeNode(scan)
+            node.GetSegmentation().AddEmptySegment("liver", "Liver")
+            if not reference:  # as after loading a file
+                node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), None)
+            return node
+
+        return make
+
+    @pytest.mark.parametrize("reference", [True, False])
+    def test_are_offered_and_taken_with_one_click(self, sections, ui, drawn, reference, screenshot):
+        user.unfold(ui.correctCollapsible)
+        sections.settle()
+        assert ui.offeredButton.isHidden()
+        node = drawn(reference=reference)  # while the section is open
+        sections.settle()
+        assert ui.emptyLabel.text == (
+            "CT has organs that are drawn already: drawn by hand. They can be corrected like those of a model."
+        )
+        screenshot(sections.correct.widget, "correct_offered")
+        user.click(ui.offeredButton)
+        assert sections.parameters.outputSegmentation is node
+        assert ui.emptyLabel.isHidden() and ui.offeredButton.isHidden()
+        assert rows(ui) == [["Liver", "drawn by hand"]]
+        assert sections.correct._editor.widget.currentSegmentID() == "liver"
+
+    def test_several_are_named_and_left_to_the_user(self, sections, ui, drawn):
+        drawn("first"), drawn("second")
+        user.unfold(ui.correctCollapsible)
+        sections.settle()
+        assert ui.emptyLabel.text.endswith("several times: choose one above: first, second.")
+        assert ui.offeredButton.isHidden()
+
+    def test_those_of_another_scan_are_not_offered(self, slicer, sections, ui, drawn):
+        drawn(), drawn("from a file", reference=False)
+        other = slicer.util.addVolumeFromArray(np.zeros((6, 9, 11), np.int16), name="other")
+        user.unfold(ui.correctCollapsible)
+        user.choose(sections.ui.inputSelector, other)
+        sections.settle()
+        assert ui.emptyLabel.text.startswith("There is nothing to correct yet.")
+        assert ui.offeredButton.isHidden()
+
+    def test_one_that_was_put_away_is_offered_again_and_does_not_come_by_itself(self, sections, ui, drawn):
+        node = drawn()
+        user.unfold(ui.correctCollapsible)
+        sections.settle()
+        user.click(ui.offeredButton)
+        user.choose(ui.segmentationSelector, None)
+        sections.settle()
+        assert sections.parameters.outputSegmentation is None
+        user.click(ui.offeredButton)
+        assert sections.parameters.outputSegmentation is node
+
+    def test_after_a_closed_scene_nothing_is_offered_until_there_is_something(
+        self, slicer, sections, ui, drawn
+    ):
+        drawn()
+        user.unfold(ui.correctCollapsible)
+        user.closeScene()
+        sections.settle()
+        assert ui.offeredButton.isHidden() and ui.emptyLabel.text.startswith(
+            "There is nothing to correct yet."
+        )
+        volume = slicer.util.addVolumeFromArray(np.zeros((6, 9, 12), np.int16), name="next")
+        slicer.util.setSliceViewerLayers(background=volume)
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "its organs")
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+        node.GetSegmentation().AddEmptySegment("liver", "Liver")
+        sections.settle()
+        sections.settle()  # the scan is taken a moment after it is on screen
+        assert ui.emptyLabel.text.startswith("next has organs that are drawn already: its organs.")
+
+
 class TestUnsurePlaces:
     def test_next_moves_views_and_cross_hair_and_says_why(self, slicer, sections, opened, screenshot):
         assert opened.placeLabel.text == "3 places where the model was unsure, the most useful first."
@@ -127,6 +207,28 @@ class TestUnsurePlaces:
         assert editor.currentSegmentID() == "left_kidney"
         user.click(opened.nextPlaceButton)
         assert editor.currentSegmentID() == "liver"
+
+    def test_the_editors_list_shows_which_organ_is_chosen(self, sections, opened, screenshot):
+        editor = sections.correct._editor.widget
+        table = editor.findChild("qMRMLSegmentsTableView")
+        for organ in ("left_kidney", "liver", "liver"):
+            user.click(opened.nextPlaceButton)
+            sections.settle()
+            assert table.selectedSegmentIDs() == [organ]
+        screenshot(sections.correct.widget, "correct_chosen_row")
+
+    def test_when_every_organ_is_completed_it_says_that_nothing_is_left(self, sections, opened, screenshot):
+        user.click(opened.nextPlaceButton)
+        for row in range(2):
+            opened.statesTable.selectRow(row)
+            user.click(opened.completeButton)
+        assert opened.placeLabel.text == (
+            "All organs are completed: nothing is left to check. Reopen takes an organ back."
+        )
+        assert not opened.nextPlaceButton.enabled
+        screenshot(sections.correct.widget, "correct_all_completed")
+        user.click(opened.reopenButton)
+        assert opened.nextPlaceButton.enabled and "completed" not in opened.placeLabel.text
 
     def test_where_the_user_is_survives_a_visit_to_another_module(self, sections, opened):
         user.click(opened.nextPlaceButton)

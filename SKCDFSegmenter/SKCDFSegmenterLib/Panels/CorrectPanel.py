@@ -9,8 +9,11 @@ import qt
 import slicer
 from slicer.util import VTKObservationMixin
 
+from ..InputChoice import ScreenWatch
 from ..MissingOrgan import addOrgan, organTitle
 from ..PlaceTour import PlaceTour
+from ..ProjectWords import breakable
+from ..ScanSegmentations import offerWords, segmentationsOf
 from ..Snapshot import canRestore, replacing, restorePrevious
 from ..Texts import _
 from ..Workspace import Workspace
@@ -39,13 +42,21 @@ class CorrectPanel(Section, VTKObservationMixin):
         self._timer.setSingleShot(True)
         self._timer.setInterval(SETTLE_MS)
         self._timer.connect("timeout()", self._onSettled)
+        self._watch = ScreenWatch(self._onScene)
         self.ui.correctCollapsible.connect("contentsCollapsed(bool)", self._onCollapsed)
+        self.ui.offeredButton.connect("clicked()", self._takeOffered)
         self.ui.nextPlaceButton.connect("clicked()", self._goOn)
         self.ui.previousPlaceButton.connect("clicked()", self._goBack)
         self.ui.addOrganButton.connect("clicked()", self._addOrgan)
         self.ui.restoreButton.connect("clicked()", self._restore)
         replacing.connect(self._editor.remember)
         self._show()
+
+    def setParameterNode(self, parameterNode: Any) -> None:
+        """Binds the section to the scene's parameters."""
+        super().setParameterNode(parameterNode)
+        if parameterNode is not None and self._entered:
+            self._watch.start()  # it let go of the scene that was closed
 
     def parametersChanged(self) -> None:
         """Takes the segmentation of the parameters."""
@@ -60,16 +71,19 @@ class CorrectPanel(Section, VTKObservationMixin):
     def enter(self) -> None:
         """The module was opened."""
         self._entered = True
+        self._watch.start()
         self._activate()
 
     def exit(self) -> None:
         """Another module was opened: keys and mouse are its own again."""
         self._entered = False
+        self._watch.stop()
         self._timer.stop()
         self._editor.deactivate()
 
     def sceneClosing(self) -> None:
         """Lets go of the scene."""
+        self._watch.stop()
         self._timer.stop()
         self._editor.sceneClosing()
         self._take(None)
@@ -77,6 +91,7 @@ class CorrectPanel(Section, VTKObservationMixin):
     def cleanup(self) -> None:
         """The application closes, or the module is loaded again."""
         replacing.disconnect(self._editor.remember)
+        self._watch.stop()
         self._timer.stop()
         self._editor.deactivate()
         self._take(None)
@@ -102,6 +117,7 @@ class CorrectPanel(Section, VTKObservationMixin):
         )
         if not visible or self._segmentationNode is None:
             self._editor.deactivate()
+            self._showEmpty()
             return
         if not self._editor.active:
             with self.errorsShown():
@@ -120,10 +136,7 @@ class CorrectPanel(Section, VTKObservationMixin):
         """Says what there is to correct."""
         node = self._segmentationNode
         self.ui.correctBox.setVisible(node is not None)
-        self.ui.emptyLabel.setVisible(node is None)
-        self.ui.emptyLabel.text = _(
-            "There is nothing to correct yet. Segment a scan (1. Segment), or choose a segmentation above."
-        )
+        self._showEmpty()
         self._showPlace()
         possible = canRestore(node)
         self.ui.restoreButton.enabled = possible
@@ -133,8 +146,25 @@ class CorrectPanel(Section, VTKObservationMixin):
             else _("No run has replaced anything in this segmentation.")
         )
 
+    def _showEmpty(self) -> None:
+        """Says what comes first where nothing is chosen, and offers organs that the scan has already."""
+        isEmpty = self._segmentationNode is None
+        volume = self.parameterNode.inputVolume if isEmpty and self.parameterNode is not None else None
+        offered = segmentationsOf(volume)
+        text = _(
+            "There is nothing to correct yet. Segment a scan (1. Segment), or choose a segmentation above."
+        )
+        self.ui.emptyLabel.text = breakable(offerWords(volume, offered) if offered else text)
+        self.ui.emptyLabel.setVisible(isEmpty)
+        self.ui.offeredButton.setVisible(len(offered) == 1)
+
+    def _takeOffered(self) -> None:
+        offered = segmentationsOf(self.parameterNode.inputVolume)
+        if offered:
+            self.parameterNode.outputSegmentation = offered[0]
+
     def _showPlace(self) -> None:
-        self.ui.placeLabel.text = self._tour.words()
+        self.ui.placeLabel.text = breakable(self._tour.words())
         self.ui.nextPlaceButton.enabled = self._tour.canGoOn
         self.ui.previousPlaceButton.enabled = self._tour.canGoBack
         missing = self._tour.missingOrgan
@@ -180,11 +210,17 @@ class CorrectPanel(Section, VTKObservationMixin):
     def _onSegments(self, caller: Any = None, event: Any = None) -> None:
         self._timer.start()
 
+    def _onScene(self) -> None:
+        if self._segmentationNode is None:  # there may be organs to offer now
+            self._timer.start()
+
     def _onEffect(self) -> None:
         self._timer.start()
 
     def _onSettled(self) -> None:
         """Some time after the last stroke, or after a tool was taken up or put down."""
+        if self._segmentationNode is None:
+            self._showEmpty()
         if self._segmentationNode is None or not self._editor.active:
             return
         if self._unseen and not self._editor.effectActive:

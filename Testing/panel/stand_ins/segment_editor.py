@@ -168,6 +168,9 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self._segmentationBox.setCurrentNode(segmentation)
         self._sourceBox.setCurrentNode(volume)
         self._table.setSegmentationNode(segmentation)
+        chosen = [segmentID for segmentID in (self.currentSegmentID(),) if segmentID]
+        if self._table.selectedSegmentIDs() != chosen:  # as in Slicer, the list follows the parameter node
+            self._table.setSelectedSegmentIDs(chosen)
         canEdit = segmentation is not None and volume is not None
         self._addButton.enabled = segmentation is not None
         self._removeButton.enabled = bool(self.currentSegmentID())
@@ -225,7 +228,6 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         """Chooses a segment."""
         if self._node is not None and segmentID != self.currentSegmentID():
             self._node.SetSelectedSegmentID(segmentID)
-            self._table.setSelectedSegmentIDs([segmentID] if segmentID else [])
             self.currentSegmentIDChanged.emit(segmentID)
 
     def _onSelection(self) -> None:
