@@ -17,15 +17,10 @@ def deviceLine(hello: dict[str, Any] | None, readiness: Readiness | None) -> str
         readiness: what the doctor has found; ``None``: nobody has looked.
 
     Returns:
-        Empty where nothing is known.
+        Empty where nothing is known, and while PyTorch is not ready, which the head of the panel says.
     """
     device = deviceDetail(hello, readiness)
-    if device:
-        return _withoutDetail(device)
-    isLacking = readiness is not None and readiness.torchState in ("missing", "half", "broken")
-    if isLacking or (hello is not None and hello.get("torch") is None):
-        return _("Nothing can be computed yet: PyTorch is not ready.")
-    return ""
+    return _withoutDetail(device) if device else ""
 
 
 def deviceDetail(hello: dict[str, Any] | None, readiness: Readiness | None) -> str:

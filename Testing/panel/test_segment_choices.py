@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -69,6 +70,31 @@ class TestBeforeARun:
         sections.settle()
         sections.checked()
         assert ui.deviceLabel.text == "CPU: ready"
+
+    def test_the_look_at_the_computer_tells_the_device_before_the_engine_is_there(self, sections, ui):
+        assert ui.deviceLabel.isHidden()
+        sections.workspace.checkReadiness()
+        assert ui.deviceLabel.text == "Looking at what this computer can compute with …"
+        assert user.pump(lambda: not sections.workspace.checkingReadiness, 20)
+        assert sections.workspace.worker.hello is None
+        assert ui.deviceLabel.text == "CPU: ready" and "1 threads" in ui.deviceLabel.toolTip
+
+    def test_a_closed_section_says_the_device_in_its_title(self, sections, ui):
+        sections.workspace.checkReadiness()
+        assert user.pump(lambda: not sections.workspace.checkingReadiness, 20)
+        assert ui.segmentCollapsible.text == "1. Segment"
+        user.unfold(ui.segmentCollapsible, False)
+        assert ui.segmentCollapsible.text == "1. Segment (on CPU)"
+        assert "CPU: ready" in ui.segmentCollapsible.toolTip
+        user.unfold(ui.segmentCollapsible)
+        assert ui.segmentCollapsible.text == "1. Segment"
+
+    def test_a_device_that_was_chosen_is_told_by_the_engine_only(self, sections, ui):
+        sections.workspace.checkReadiness()
+        assert user.pump(lambda: not sections.workspace.checkingReadiness, 20)
+        sections.workspace.setOptions(replace(sections.workspace.options, device="cpu"))
+        user.unfold(ui.segmentCollapsible, False)
+        assert ui.segmentCollapsible.text == "1. Segment"
 
     def test_nothing_is_asked_while_the_section_is_closed(self, sections, ui, scan):
         user.unfold(ui.segmentCollapsible, False)

@@ -9,6 +9,8 @@ import slicer
 
 from ..DeviceLine import deviceDetail, deviceLine
 from ..PanelSettings import segmentationSettings
+from ..ProjectWords import breakable
+from ..ResultWords import deviceName
 from ..SegmentationQueue import QueuedOutcome
 from ..Texts import _
 from ..Workspace import Workspace
@@ -153,19 +155,22 @@ class SegmentPanel(Section):
         return readiness is not None and readiness.torchState in ("missing", "half", "broken")
 
     def _showDevice(self) -> None:
-        """Where it is computed, once the engine is there; what is lacking is said beside the button."""
-        worker, text = self.workspace.worker, ""
-        if worker.hello is not None and worker.hello.get("torch"):
-            text = deviceLine(worker.hello, None)
-        elif worker.hello is None and worker.running:
-            text = _("Starting the engine…")
-        self.ui.deviceLabel.text = text
-        self.ui.deviceLabel.toolTip = deviceDetail(worker.hello, None)
+        """Where it is computed; of a closed section, its title says so. What is lacking is said beside the button."""
+        hello, isAutomatic = self.workspace.worker.hello, self.workspace.options.device == "auto"
+        readiness = self.workspace.readiness if isAutomatic else None  # it was looked for the fastest
+        text, detail = deviceLine(hello, readiness), deviceDetail(hello, readiness)
+        isClosed = self.ui.segmentCollapsible.collapsed
+        title = _("1. Segment (on {device})") if isClosed and text else _("1. Segment")
+        self.ui.segmentCollapsible.text = title.format(device=deviceName(detail))
+        self.ui.segmentCollapsible.toolTip = "\n".join(filter(None, (_("Find the organs in a scan."), text)))
+        if not text and self.workspace.checkingReadiness:
+            text = _("Looking at what this computer can compute with …")
+        self.ui.deviceLabel.text = breakable(text)
+        self.ui.deviceLabel.toolTip = detail
         self.ui.deviceLabel.setVisible(bool(text))
 
     def _onCollapsed(self, collapsed: bool) -> None:
-        if not collapsed:
-            self.refresh()
+        self.refresh()
 
     def _finished(self, outcomes: tuple[QueuedOutcome, ...]) -> None:
         ended = self._result.showOutcomes(outcomes)

@@ -1,4 +1,4 @@
-"""The lines of the head that say what is missing on this computer, and where it computes."""
+"""The lines of the head that say what is missing on this computer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any
 
 import qt
 
-from ..DeviceLine import deviceDetail, deviceLine
 from ..Installation import InstallPlan
 from ..ProjectWords import breakable
 from ..Readiness import Readiness
@@ -45,7 +44,6 @@ class SetUpLine:
         ui.restartButton.connect("clicked()", self.installer.restart)
         self.installer.changed.connect(self._show)
         workspace.readinessChanged.connect(self._show)
-        workspace.worker.deviceChanged.connect(self._showDevice)
         self._show()
 
     def enter(self) -> None:
@@ -59,7 +57,6 @@ class SetUpLine:
         self._timer.stop()
         self.installer.cleanup()
         self._workspace.readinessChanged.disconnect(self._show)
-        self._workspace.worker.deviceChanged.disconnect(self._showDevice)
 
     def _plan(self, readiness: Readiness) -> InstallPlan:
         return self._workspace.installation.installPlan(readiness)
@@ -87,7 +84,6 @@ class SetUpLine:
         for button in (self.ui.setUpButton, self.ui.repairButton, self.ui.wheelsButton):
             button.enabled = button.enabled and not busy
         self.ui.checkAgainButton.enabled = not busy
-        self._showDevice()
 
     def _showPlan(self, readiness: Readiness, plan: InstallPlan) -> None:
         lines = [] if self.installer.running else findings(readiness, plan)
@@ -103,13 +99,3 @@ class SetUpLine:
         self.ui.wheelsButton.enabled = isPossible
         self.ui.handBox.visible = bool(plan.byHand)
         self.ui.handEdit.text = plan.byHand
-
-    def _showDevice(self) -> None:
-        hello, readiness = self._workspace.worker.hello, self._workspace.readiness
-        if self._workspace.checkingReadiness:
-            text = _("Looking at what this computer can compute with …")
-        else:
-            text = deviceLine(hello, readiness)
-        self.ui.deviceLabel.text = text
-        self.ui.deviceLabel.visible = bool(text)
-        self.ui.deviceLabel.toolTip = deviceDetail(hello, readiness)
