@@ -106,4 +106,4 @@ def _error(words: str) -> SkcdfError:
             parts[current] += f"\n{line}"
     if parts["error"]:
         return SkcdfError(parts["error"].strip(), parts["hint"].strip())
-    return SkcdfError(words.strip()[-1000:] or _("The child process ended without an answer."), "")
+    return SkcdfError(words.strip()[-1000:] or _("The computing process ended without an answer."), "")

@@ -209,7 +209,7 @@ class Installation:
         folder = wheels_of(wheelsFolder)
         if not any(folder.glob("*.whl")):
             raise SkcdfError(
-                _("{folder}: there are no wheels in it.").format(folder=folder),
+                _("{folder}: there are no Python packages (.whl files) in it.").format(folder=folder),
                 _("Choose the folder that holds the .whl files of torch, safetensors and nibabel."),
             )
         plan = self.installPlan(self._known())
@@ -289,5 +289,7 @@ def _obstacles(readiness: Readiness) -> list[SkcdfError]:
 def _failed(what: str, error: Exception) -> SkcdfError:
     return SkcdfError(
         _("{packages}: not installed ({reason}).").format(packages=what, reason=error),
-        _("Check the network connection and the proxy settings, or install from a folder of wheels."),
+        _(
+            "Check the network connection and the proxy settings, or install from a folder with downloaded packages."
+        ),
     )

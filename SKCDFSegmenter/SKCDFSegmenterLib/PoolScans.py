@@ -62,7 +62,7 @@ def _load(path: Path, case: str) -> slicer.vtkMRMLScalarVolumeNode:
         scene.RemoveNode(node)
         raise SkcdfError(
             _("{path}: the scan cannot be read.").format(path=path),
-            _("Check that the drive is there; verifying the pool (skcdf pool verify) names what is damaged."),
+            _("Check that the drive is there. If it is, the file is damaged: restore it from a copy."),
         )
     node.SetAndObserveStorageNodeID(storage.GetID())
     node.CreateDefaultDisplayNodes()

@@ -78,7 +78,7 @@ def estimateWords(seconds: float | None, memoryMiB: float | None, device: str) -
 def phaseWords(event: Mapping[str, Any]) -> str:
     """What is being done, and how long it still takes."""
     names = {
-        "start": _("Starting the engine"),
+        "start": _("Getting ready"),
         "send": _("Handing over the scan"),
         "model": _("Loading the model"),
         "read": _("Reading the scan"),

@@ -214,7 +214,8 @@ def _unexpectedTold() -> Iterator[None]:
 
 
 def _unexpected(error: Exception) -> SkcdfError:
-    return SkcdfError(_("Unexpected {error}").format(error=repr(error)), _("The log has the details."))
+    text = _("Something unexpected went wrong: {error}.").format(error=repr(error))
+    return SkcdfError(text, _("The log has the details."))
 
 
 def _model(settings: SegmentationSettings) -> ModelBundle:

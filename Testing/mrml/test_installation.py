@@ -346,7 +346,7 @@ class TestFromFolder:
             a.installation.installFromFolder(wheels)
 
     def test_a_folder_without_wheels_is_refused(self, bench, wheels):
-        with pytest.raises(SkcdfError, match="there are no wheels"):
+        with pytest.raises(SkcdfError, match="there are no Python packages"):
             bench("missing").installation.installFromFolder(wheels)
 
     def test_a_bundle_is_compared_with_its_checksums_before_anything_is_installed(

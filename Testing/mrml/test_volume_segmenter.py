@@ -120,7 +120,7 @@ class TestResult:
         a = bench()
         monkeypatch.setattr("SKCDFSegmenterLib.VolumeSegmenter.writeVolume", exhausted)
         for start in (a.start, lambda node: a.segmenter.check(node, SegmentationSettings(), None, print)):
-            with pytest.raises(SkcdfError, match="Unexpected MemoryError"):
+            with pytest.raises(SkcdfError, match="unexpected went wrong: MemoryError"):
                 start(volume)
             assert not a.segmenter.running and a.files == []
 

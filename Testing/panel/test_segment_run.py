@@ -69,6 +69,22 @@ class TestARun:
         assert segmentations(slicer) == [] and dialogs.shown == [] and ui.segmentButton.enabled
         screenshot(sections.window, "segment_failed")
 
+    def test_a_long_path_in_an_error_does_not_widen_the_panel(
+        self, sections, ui, scan, tmp_path, monkeypatch
+    ):
+        place = tmp_path.joinpath(*["a_folder_with_quite_a_long_name"] * 5)
+        place.parent.mkdir(parents=True)
+        place.write_text("no folder")
+        monkeypatch.setattr(sections.workspace.segmenter, "_root", place)
+        scan("a_scan_whose_name_was_made_by_a_program_that_joins_all_it_knows_of_the_series")
+        sections.settle()
+        said = sections.checked().replace("\u200b", "")
+        assert f"{place}: no folder can be made there" in said
+        user.click(ui.segmentButton)
+        assert f"Not segmented: {place}" in ui.statusLabel.text.replace("\u200b", "")
+        user.pump(seconds=0.1)
+        assert sections.window.horizontalScrollBar().maximum == 0
+
     def test_another_choice_takes_the_old_message_away(self, sections, ui, scan):
         sections.useEngine("--refuses")
         scan("first")

@@ -177,7 +177,7 @@ def test_from_a_folder_without_network(bench, dialogs, pip, tmp_path):
     dialogs.answer("Python packages", wheels)
     user.click(bench.ui.wheelsButton)
     settle(bench)
-    assert "no wheels" in bench.ui.setUpLabel.text and not pip
+    assert "no Python packages" in bench.ui.setUpLabel.text and not pip
     (wheels / "torch-2.6.0-py3-none-any.whl").write_bytes(b"")
     dialogs.answer("Python packages", wheels)
     user.click(bench.ui.wheelsButton)

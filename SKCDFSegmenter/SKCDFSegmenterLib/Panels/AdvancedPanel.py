@@ -46,8 +46,8 @@ class AdvancedPanel(Section):
         self._repairing = False
         titles = {
             "auto": _("Automatic"),
-            "cuda": _("Graphics card (NVIDIA, CUDA)"),
-            "mps": _("Graphics of a Mac (MPS)"),
+            "cuda": _("Graphics card (NVIDIA)"),
+            "mps": _("Graphics of a Mac"),
             "cpu": _("Processor (CPU)"),
         }
         for device in DEVICES:

@@ -14,6 +14,7 @@ from ..ScanChecks import ScanChecks, ScansOutcome
 from ..Texts import _
 from ..VolumeSegmenter import SegmentationSettings
 from ..Workspace import Workspace
+from .Lines import showLine
 
 SETTLE_MS = 500
 """After the last change; a check reads the scan."""
@@ -93,8 +94,7 @@ class CheckLine:
         self._onChange()
 
     def _show(self, text: str) -> None:
-        self._label.text = text
-        self._label.setVisible(bool(text))
+        showLine(self._label, text)
 
 
 def _state(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> tuple[Any, ...]:

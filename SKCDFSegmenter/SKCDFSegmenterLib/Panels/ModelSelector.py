@@ -13,6 +13,7 @@ from ..ModelCatalogue import ModelChoice, findChoice, modelCard
 from ..PanelSettings import chosenOrgans
 from ..Texts import _, plural
 from ..Workspace import Workspace
+from .Lines import showLine
 
 
 class ModelSelector:
@@ -113,8 +114,7 @@ class ModelSelector:
             text = _("This model is a candidate: it is not in use yet (3. Teach).")
         elif choice.state == "retired":
             text = _("This model was replaced by a newer one.")
-        self._ui.modelHint.text = text
-        self._ui.modelHint.setVisible(bool(text))
+        showLine(self._ui.modelHint, text)
 
     def _onActivated(self, index: int) -> None:
         if self._parameterNode is not None and 0 <= index < len(self._choices):

@@ -15,6 +15,7 @@ from ..ResultWords import errorWords
 from ..SegmentRecord import isCompleted
 from ..Texts import _
 from .Dialogs import Dialogs
+from .Lines import showLine
 
 REFERENCE_VOLUME = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
 CHANGES = (
@@ -112,8 +113,7 @@ class OrganTableView(VTKObservationMixin):
             self._onChanged()
 
     def _hint(self, text: str) -> None:
-        self._ui.tableHint.text = text
-        self._ui.tableHint.setVisible(bool(text))
+        showLine(self._ui.tableHint, text)
 
     def _export(self) -> None:
         name = f"{self._segmentationNode.GetName()}.csv"

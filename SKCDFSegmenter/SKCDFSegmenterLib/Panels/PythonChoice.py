@@ -15,6 +15,7 @@ from skcdf.errors import SkcdfError
 
 from ..ProjectWords import breakable
 from ..Readiness import NEEDED, Readiness
+from ..ResultWords import deviceName
 from ..Texts import _
 from ..Workspace import Workspace
 from .Dialogs import Dialogs
@@ -114,7 +115,7 @@ class PythonChoice:
                 python=python, names=", ".join(lacking)
             )
         else:
-            device = readiness.device or _("unknown processor")
+            device = deviceName(readiness.device) or _("unknown processor")
             self._finding = _("It has all that is needed, and computes on: {device}").format(device=device)
             self._use(python)
         self._show()

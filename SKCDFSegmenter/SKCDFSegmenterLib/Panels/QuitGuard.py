@@ -35,7 +35,8 @@ class QuitGuard:
             return True
         quitNow, stay = _("Stop training and quit"), _("Stay")
         text = _(
-            "A training is running. It can be stopped now: a checkpoint is kept, and Resume goes on with it next time."
+            "A training is running. It can be stopped now: what it has learnt is kept, and Resume goes on with it "
+            "next time."
         )
         if self._dialogs.ask(_("Quit Slicer"), text, (quitNow, stay)) != quitNow:
             return False

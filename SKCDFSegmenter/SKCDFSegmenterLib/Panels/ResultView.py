@@ -9,6 +9,7 @@ import slicer
 from ..RunSummary import failureLines, summaryLines
 from ..SegmentationQueue import QueuedOutcome
 from .Dialogs import Dialogs
+from .Lines import showLine
 from .OrganTableView import OrganTableView
 
 
@@ -69,5 +70,4 @@ class ResultView:
         self._ui.resultBox.setVisible(True)
 
     def _say(self, text: str) -> None:
-        self._ui.summaryLabel.text = text
-        self._ui.summaryLabel.setVisible(bool(text))
+        showLine(self._ui.summaryLabel, text)

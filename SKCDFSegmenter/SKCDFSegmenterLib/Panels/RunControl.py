@@ -14,6 +14,7 @@ from ..SegmentationQueue import QueuedOutcome
 from ..Texts import _
 from ..VolumeSegmenter import SegmentationOutcome, SegmentationSettings
 from ..Workspace import Workspace
+from .Lines import showLine
 
 
 class RunControl:
@@ -87,7 +88,7 @@ class RunControl:
         self._cancelling = True
         self._ui.segmentButton.text = _("Cancelling…")
         self._ui.segmentButton.enabled = False
-        self._ui.statusLabel.text = _("Cancelling; the scene stays as it is.")
+        self._say(_("Cancelling; the scene stays as it is."))
         self._workspace.queue.cancel()
         self._workspace.segmenter.cancel()
 
@@ -146,5 +147,4 @@ class RunControl:
         self._onFinished(outcomes)
 
     def _say(self, words: str) -> None:
-        self._ui.statusLabel.text = words
-        self._ui.statusLabel.setVisible(bool(words))
+        showLine(self._ui.statusLabel, words)

@@ -15,6 +15,7 @@ from ..OrganPlacement import planPlacement
 from ..RegionPlacement import placeInMiddle, regionShare
 from ..ResultWords import errorWords, namesWords
 from ..Texts import _, plural
+from .Lines import showLine
 
 
 class RunOptions(VTKObservationMixin):
@@ -84,8 +85,8 @@ class RunOptions(VTKObservationMixin):
             several: whether scans are segmented in a row.
         """
         self._ui.regionSelector.enabled = self._ui.resultSelector.enabled = not several
-        self._show(self._ui.regionHint, self._regionWords(volumeNode, several))
-        self._show(self._ui.resultHint, self._resultWords(choice, organs, several))
+        showLine(self._ui.regionHint, self._regionWords(volumeNode, several))
+        showLine(self._ui.resultHint, self._resultWords(choice, organs, several))
         self._ui.optionsBox.text = self._title(organs, several)
 
     def _title(self, organs: tuple[str, ...] | None, several: bool) -> str:
@@ -133,10 +134,6 @@ class RunOptions(VTKObservationMixin):
             sentences.append(_("Left as they are: {names}.").format(names=titles))
         sentences.append(_("Restore previous (2. Correct) takes it back."))
         return " ".join(sentences)
-
-    def _show(self, label: Any, text: str) -> None:
-        label.text = text
-        label.setVisible(bool(text))
 
     def _onRegionAdded(self, node: slicer.vtkMRMLMarkupsROINode) -> None:
         volumeNode = None if self._parameterNode is None else self._parameterNode.inputVolume

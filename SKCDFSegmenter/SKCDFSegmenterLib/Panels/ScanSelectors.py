@@ -10,6 +10,7 @@ import slicer
 
 from ..InputChoice import ScreenWatch, isOnScreen, isSegmentable, volumeOnScreen
 from ..Texts import _
+from .Lines import showLine
 
 SETTLE_MS = 150
 """Loading a scan changes all views several times."""
@@ -86,10 +87,9 @@ class ScanSelectors:
         chosen = self._parameterNode.inputVolume
         differs = chosen is not None and shown is not None and chosen is not shown and not isOnScreen(chosen)
         self._ui.onScreenButton.enabled = differs
-        self._ui.inputHint.text = (
-            _("The slice views show another scan: {name}.").format(name=shown.GetName()) if differs else ""
-        )
-        self._ui.inputHint.setVisible(differs and not self.several)
+        isTold = differs and not self.several
+        text = _("The slice views show another scan: {name}.").format(name=shown.GetName()) if isTold else ""
+        showLine(self._ui.inputHint, text)
 
     def _screenChanged(self) -> None:
         if not (slicer.mrmlScene.IsClosing() or slicer.mrmlScene.IsBatchProcessing()):

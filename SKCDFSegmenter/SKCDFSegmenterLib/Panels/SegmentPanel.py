@@ -9,13 +9,13 @@ import slicer
 
 from ..DeviceLine import deviceDetail, deviceLine
 from ..PanelSettings import segmentationSettings
-from ..ProjectWords import breakable
 from ..ResultWords import deviceName
 from ..SegmentationQueue import QueuedOutcome
 from ..Texts import _
 from ..Workspace import Workspace
 from .CheckLine import CheckLine
 from .Dialogs import Dialogs
+from .Lines import showLine
 from .ModelSelector import ModelSelector
 from .ResultView import ResultView
 from .RunControl import RunControl
@@ -165,9 +165,8 @@ class SegmentPanel(Section):
         self.ui.segmentCollapsible.toolTip = "\n".join(filter(None, (_("Find the organs in a scan."), text)))
         if not text and self.workspace.checkingReadiness:
             text = _("Looking at what this computer can compute with …")
-        self.ui.deviceLabel.text = breakable(text)
         self.ui.deviceLabel.toolTip = detail
-        self.ui.deviceLabel.setVisible(bool(text))
+        showLine(self.ui.deviceLabel, text)
 
     def _onCollapsed(self, collapsed: bool) -> None:
         self.refresh()
