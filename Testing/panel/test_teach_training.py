@@ -271,7 +271,9 @@ def test_the_next_case_to_review_comes_beside_what_is_in_the_scene(
     assert pump(lambda: box._request is None, WORKER_S)
     assert "1 of 2: case_00" in box.ui.reviewLabel.text and "Why:" in box.ui.reviewLabel.text
     first = teach.parameters.inputVolume
-    assert first.GetName() in box.ui.reviewLabel.text
+    case, _, what = first.GetName().partition(" ")
+    assert case in box.ui.reviewLabel.text and what == "(to review)"
+    assert f"{first.GetName()} is chosen in step 1 now" in box.ui.statusLabel.text
     assert teach.parameters.outputSegmentation is None
     assert slicer.mrmlScene.IsNodePresent(mine) and slicer.mrmlScene.IsNodePresent(segmentation)
     logic = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
@@ -282,3 +284,42 @@ def test_the_next_case_to_review_comes_beside_what_is_in_the_scene(
     assert teach.parameters.inputVolume is not first
     click(box.ui.nextButton)
     assert "That was the last one" in box.ui.statusLabel.text
+
+
+def test_a_scan_to_review_that_is_loaded_already_is_not_loaded_again(teach, opened, toys, pump, slicer):
+    pool = opened(toys) / "pool"
+    for number, file in enumerate(sorted((pool / "imagesUn").glob("*.nii.gz"))):
+        slicer.util.loadVolume(str(file), {"name": f"Patient {number}"})
+    box = teach.panel.review
+    box.ui.group.collapsed = False
+    for turn in range(2):
+        organs = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "of another scan")
+        teach.parameters.outputSegmentation = organs
+        click(box.ui.nextButton)
+        assert pump(lambda: box._request is None, WORKER_S)
+        volume = teach.parameters.inputVolume
+        assert f" is {volume.GetName()}, which is loaded already." in box.ui.statusLabel.text, turn
+        assert teach.parameters.outputSegmentation is None
+    assert {each.GetName() for each in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")} == {
+        "Patient 0",
+        "Patient 1",
+    }
+
+
+def test_the_organs_of_the_scan_that_is_worked_on_stay_chosen(teach, opened, toys, pump, slicer):
+    opened(toys)
+    box = teach.panel.review
+    box.ui.group.collapsed = False
+    click(box.ui.nextButton)
+    assert pump(lambda: box._request is None, WORKER_S)
+    volume = teach.parameters.inputVolume
+    organs = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "its organs")
+    teach.parameters.outputSegmentation = organs
+    pool = teach.workspace.project.pool()
+    for record in pool.records():
+        if record.state == "unlabelled" and record.name not in volume.GetName():
+            pool.withdraw(record.name)
+    click(box.ui.nextButton)
+    assert "That was the last one" in box.ui.statusLabel.text
+    click(box.ui.nextButton)
+    assert teach.parameters.inputVolume is volume and teach.parameters.outputSegmentation is organs

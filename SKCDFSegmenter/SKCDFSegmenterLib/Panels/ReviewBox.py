@@ -9,7 +9,7 @@ from skcdf.errors import SkcdfError
 
 from ..EngineWorker import Answer
 from ..ModelCatalogue import findChoice
-from ..PoolScans import loadPoolScan, showVolume, unlabelledCases
+from ..PoolScans import loadPoolScan, poolScanInScene, showVolume, unlabelledCases
 from ..ReviewQueue import ReviewQueue
 from ..TeachingWords import progressWords
 from ..Texts import _, plural
@@ -110,13 +110,20 @@ class ReviewBox(TeachBox):
         if case is None:
             self.say(_("That was the last one. Pressing again begins at the first one that is left."))
             return
-        volume = loadPoolScan(pool, case.case)
-        if self.parameterNode is not None:
+        present = poolScanInScene(pool, case.case)
+        volume = present or loadPoolScan(pool, case.case)
+        if self.parameterNode is not None and self.parameterNode.inputVolume is not volume:
             # The segmentation of another scan would be corrected on this one.
             self.parameterNode.outputSegmentation = None
             self.parameterNode.inputVolume = volume
         showVolume(volume)
-        self.say(_("{volume} is the input volume now: segment it in step 1.").format(volume=volume.GetName()))
+        if present is None:
+            text = _("{volume} is chosen in step 1 now: segment it there.")
+        else:
+            text = _(
+                "{case} is {volume}, which is loaded already. It is chosen in step 1 now: segment it there."
+            )
+        self.say(text.format(case=case.case, volume=volume.GetName()))
 
     def _leftWords(self) -> str:
         project = self.workspace.project
