@@ -54,10 +54,29 @@ def soft_dice_loss(probabilities: Tensor, target: Tensor, annotated: Tensor | No
 
 def _dice_sums(probabilities: Tensor, target: Tensor, annotated: Tensor | None) -> Tensor:
     """Rows Σ p·t, Σ p + Σ t, and in how many cases the class was annotated: ``(3, class)``."""
-    batch, classes = probabilities.shape[:2]
     flat = probabilities.flatten(2)
+    known = known_cases(flat, annotated)
+    overlap, size = overlap_and_size(flat, target, known)
+    return torch.stack([overlap, (flat.sum(2) * known).sum(0) + size, known.sum(0)])
+
+
+def known_cases(probabilities: Tensor, annotated: Tensor | None) -> Tensor:
+    """1 where a case counts for a class, else 0: ``(batch, class)`` of the type of ``probabilities``."""
+    if annotated is None:
+        return probabilities.new_ones(probabilities.shape[:2])
+    return annotated.to(probabilities.dtype)
+
+
+def overlap_and_size(flat: Tensor, target: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Σ p·t and Σ t of every class ``(class,)`` on this rank, without one-hot volumes.
+
+    Args:
+        flat: probabilities ``(batch, class, voxel)``.
+        target: class values ``(batch, …)``.
+        known: see `known_cases`.
+    """
+    batch, classes = flat.shape[:2]
     values = target.flatten(1).long()
-    known = flat.new_ones(batch, classes) if annotated is None else annotated.to(flat.dtype)
     # One bin per (case, class) instead of one-hot volumes: the peak stays at one copy of the probabilities.
     bins = (values + classes * torch.arange(batch, device=values.device)[:, None]).flatten()
     # A million float32 additions one after the other lose the fifth digit; Apple's GPUs know no float64.
@@ -66,7 +85,7 @@ def _dice_sums(probabilities: Tensor, target: Tensor, annotated: Tensor | None) 
     overlap = hits.new_zeros(batch * classes).index_add(0, bins, hits).to(flat.dtype)
     size = torch.bincount(bins, minlength=batch * classes).to(flat.dtype)
     overlap, size = ((x.view(batch, classes) * known).sum(0) for x in (overlap, size))
-    return torch.stack([overlap, (flat.sum(2) * known).sum(0) + size, known.sum(0)])
+    return overlap, size
 
 
 def _dice_loss(sums: Tensor) -> Tensor:
