@@ -156,7 +156,7 @@ def measure_iteration(
         Cancelled: ``cancel`` was raised.
     """
     classes = label_set.number_of_classes
-    problem = Problem(1, classes, config.filters, config.patch_size)
+    problem = Problem(1, classes, config.filters, config.patch_size, loss=config.loss)
     method = build_method(config.method, problem, config.compat, config.method_options)
     device.place(method.network)
     optimizer = build_optimizer(method.network, config)

@@ -15,6 +15,7 @@ RECIPES = ("published",)
 SETTINGS = (
     "method",
     "compat",
+    "loss",
     "iterations",
     "filters",
     "batch_size",
@@ -77,6 +78,11 @@ def add_method_arguments(parser: argparse.ArgumentParser, methods: str) -> argpa
         "--compat",
         choices=("corrected", "published"),
         help="the method as corrected here (default), or as the authors' program computes it",
+    )
+    group.add_argument(
+        "--loss",
+        choices=("ce_dice", "ga"),
+        help="of labelled patches: cross-entropy plus Dice (default), or gradient-aware, for small and rare organs",
     )
     group.add_argument(
         "--option",

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import SkcdfError
 from ..records import FieldError, record_from_plain
 from .base import Batch, Compat, Method, Moment, Problem
+from .labelled_loss import LossName
 from .skcdf import Skcdf
 from .supervised import Supervised
 
@@ -69,6 +70,7 @@ __all__ = [
     "METHODS",
     "Batch",
     "Compat",
+    "LossName",
     "Method",
     "Moment",
     "Problem",

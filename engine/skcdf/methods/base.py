@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from ..records import FieldError
+from .labelled_loss import LossName
 
 Compat = Literal["published", "corrected"]
 
@@ -58,6 +59,7 @@ class Problem:
         class_names: for messages; background first.
         voxel_counts: ``(case, class)`` voxels of each class in the labelled cases, by case name; nan where the class
             was not annotated. No rows: unknown.
+        loss: of labelled patches, by name; a method makes a `LabelledLoss` of it.
     """
 
     channels: int
@@ -66,6 +68,7 @@ class Problem:
     patch_size: tuple[int, int, int]
     class_names: tuple[str, ...] = ()
     voxel_counts: np.ndarray = field(default_factory=lambda: np.empty((0, 0)), compare=False)
+    loss: LossName = "ce_dice"
 
 
 def require_share(name: str, value: float, *, below_one: bool = False) -> None:

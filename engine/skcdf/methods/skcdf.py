@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..losses import cross_entropy_and_dice, loss_of_masked, loss_of_selected
 from ..networks.decoupled import SKCDF
 from ..records import FieldError
 from .base import Batch, Method, Moment, Problem, require_share
+from .batch_statistics import gathered_statistics
 from .class_balance import annotated_counts, draw_mask, first_four_counts, keep_probabilities
+from .labelled_loss import LabelledLoss
+from .ramp import ramp
 
 
 def _repair(corrected: Any, published: Any, why: str) -> Any:
@@ -93,6 +95,7 @@ class Skcdf(Method):
         }
         self.network: SKCDF = SKCDF(**self._arguments)
         self.keep_probabilities = self._keep_probabilities(problem)
+        self.supervised_loss = LabelledLoss(problem.loss, options.gamma)
         self._balanced_loss = loss_of_selected if options.mask == "select" else loss_of_masked
 
     def _keep_probabilities(self, problem: Problem) -> Tensor:
@@ -133,7 +136,9 @@ class Skcdf(Method):
         }
 
     def _main_loss(self, logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:
-        return cross_entropy_and_dice(logits, target, annotated, self.options.gamma)
+        if annotated is not None:
+            return self.supervised_loss(logits, target, annotated)
+        return cross_entropy_and_dice(logits, target, gamma=self.options.gamma)
 
     def inference_network(self) -> tuple[str, dict[str, Any]]:
         """See `Method.inference_network`."""
@@ -147,39 +152,10 @@ class Skcdf(Method):
         """See `Method.weights`; with `SkcdfOptions.statistics` gathered anew from ``patches``."""
         if self.options.statistics == "running":
             return super().weights(patches)
-        before = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
-        training = self.network.training
-        try:
-            _gather_statistics(self.network, patches())
+        with gathered_statistics(self.network, [self.network.decoder_u], self.network, patches()):
             return super().weights(patches)
-        finally:
-            self.network.load_state_dict(before)
-            self.network.train(training)
-
-
-def ramp(progress: float, weight: float) -> float:
-    """λ = w · exp(−5 (1 − t)²) (§4.3)."""
-    return weight * math.exp(-5 * (1 - progress) ** 2)
 
 
 def unlabelled_probabilities(labelled: Tensor, progress: float) -> Tensor:
     """s_k = 1 − t (1 − r_k): from no masking at the start to the labelled images' masks at the end (§4.2)."""
     return 1 - progress * (1 - labelled)
-
-
-@torch.no_grad()
-def _gather_statistics(network: SKCDF, patches: Iterable[Tensor]) -> None:
-    """Batch statistics of ``decoder_u`` as plain means over ``patches``, everything else as in inference."""
-    network.eval()
-    norms = [module for module in network.decoder_u.modules() if isinstance(module, nn.BatchNorm3d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-        norm.train()
-    try:
-        for images in patches:
-            network.unlabelled_path(images, ("main",))
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
-from ..losses import cross_entropy_and_dice
-from ..networks import build_network
+from ..networks.vnet import VNet
 from .base import Batch, Method, Moment, Problem, require_share
-from .class_balance import annotated_counts, weights_against_background
+from .labelled_loss import LabelledLoss
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,8 @@ class SupervisedOptions:
     """Settings of `Supervised`.
 
     Attributes:
-        gamma: balance of the cross-entropy; with the plain mean (1), classes of 1 voxel in 7000 are never found.
+        gamma: balance of the cross-entropy; with the plain mean (1), classes of 1 voxel in 7000 are never found. The
+            gradient-aware losses have their own.
         dropout: channel dropout of the V-Net.
     """
 
@@ -32,12 +32,17 @@ class SupervisedOptions:
 
 
 class Supervised(Method):
-    """Cross-entropy plus soft Dice of one V-Net on the labelled patches alone."""
+    """The labelled loss of one V-Net on the labelled patches alone; also what the semi-supervised ones start from."""
 
-    Options = SupervisedOptions
+    Options: ClassVar[type[Any]] = SupervisedOptions
+    Network: ClassVar[type[VNet]] = VNet
+    """Its tensors hold those of a V-Net, by their names: the one that segments."""
+
+    network: VNet
 
     def __init__(self, problem: Problem, options: SupervisedOptions) -> None:
         self.options = options
+        self.supervised_loss = LabelledLoss(problem.loss, options.gamma)
         self._voxel_counts = problem.voxel_counts
         self._arguments: dict[str, Any] = {
             "channels": problem.channels,
@@ -45,20 +50,16 @@ class Supervised(Method):
             "filters": problem.filters,
             "dropout": options.dropout,
         }
-        self.network = build_network("vnet", self._arguments)
+        self.network = self.Network(**self._arguments)
 
     def losses(self, batch: Batch, moment: Moment) -> Iterator[dict[str, Tensor]]:
         """See `Method.losses`; one loss called ``supervised``."""
         logits = self.network(batch.images)
-        yield {
-            "supervised": cross_entropy_and_dice(logits, batch.labels, batch.annotated, self.options.gamma)
-        }
+        yield {"supervised": self.supervised_loss(logits, batch.labels, batch.annotated)}
 
     def voxel_weights(self) -> tuple[float, ...]:
-        """See `Method.voxel_weights`: those of the cross-entropy, n_k^(γ−1), in a patch like the mean case."""
-        if not len(self._voxel_counts):
-            return ()
-        return weights_against_background(annotated_counts(self._voxel_counts), 1 - self.options.gamma)
+        """See `Method.voxel_weights`: those of the labelled loss's cross-entropy."""
+        return self.supervised_loss.voxel_weights(self._voxel_counts)
 
     def inference_network(self) -> tuple[str, dict[str, Any]]:
         """See `Method.inference_network`."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ..errors import SkcdfError
-from ..methods import Compat, Moment, method_options
+from ..methods import Compat, LossName, Moment, method_options
 from ..preprocessing import PreprocessingPlan, Shape
 from ..records import FieldError, plain_record, record_from_plain
 
@@ -25,6 +25,7 @@ class TrainingConfig:
         method: a name of `methods.METHODS`.
         compat: which face of the method: ``corrected``, or ``published`` as the authors' program computes it.
         method_options: the method's own settings that differ from that face's, by name.
+        loss: of labelled patches: ``ce_dice``, cross-entropy plus Dice, or ``ga``, the gradient-aware losses.
         filters: channels of the network's first stage.
         batch_size: labelled patches a step and process.
         unlabelled_batch_size: unlabelled patches a step and process, for methods that use them.
@@ -55,6 +56,7 @@ class TrainingConfig:
     method: str = "supervised"
     compat: Compat = "corrected"
     method_options: dict[str, Any] = field(default_factory=dict)
+    loss: LossName = "ce_dice"
     filters: int = 16
     batch_size: int = 2
     unlabelled_batch_size: int = 2
@@ -114,6 +116,9 @@ class TrainingConfig:
             )
         if self.seed < 0:
             raise SkcdfError(f"Seed {self.seed} is negative.", "Take 0, 1, 2 …")
+        if self.loss not in get_args(LossName):
+            names = ", ".join(get_args(LossName))
+            raise SkcdfError(f"There is no loss called {self.loss}.", f"Take one of {names}.")
         method_options(self.method, self.compat, self.method_options)
 
     def moment(self, iteration: int) -> Moment:

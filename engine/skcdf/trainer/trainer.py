@@ -253,6 +253,7 @@ class Trainer:
             patch_size=self.config.patch_size,
             class_names=("background", *self.label_set.names),
             voxel_counts=np.stack([volume.voxel_counts for volume in ordered]),
+            loss=self.config.loss,
         )
 
     def _seed(self, stream: int, iteration: int) -> int:

@@ -61,7 +61,7 @@ def start_of(config: TrainingConfig, label_set: LabelSet, parent: ModelBundle) -
         SkcdfError: see `transferred_weights`.
     """
     torch.manual_seed(config.seed)
-    problem = Problem(1, label_set.number_of_classes, config.filters, config.patch_size)
+    problem = Problem(1, label_set.number_of_classes, config.filters, config.patch_size, loss=config.loss)
     method = build_method(config.method, problem, config.compat, config.method_options)
     return transferred_weights(method.network, config.method, label_set, parent)
 
