@@ -114,11 +114,12 @@ def test_a_stopped_training_goes_on_to_the_same_bits(stops, optimizer, make_trai
     assert_same_outcome(resumed, whole)
 
 
-def test_skcdf_stopped_anywhere_goes_on_to_the_same_bits(make_trainer, volumes, monkeypatch):
+@pytest.mark.parametrize("method", ["skcdf", "mean_teacher", "cps", "pseudo_label"])
+def test_a_method_stopped_anywhere_goes_on_to_the_same_bits(method, make_trainer, volumes, monkeypatch):
     """Before a validation, inside one, between its end and the next step, and in the midst of training."""
     monkeypatch.setattr(trainer_module, "STATISTICS_BATCHES", 2)
     monkeypatch.setattr(trainer_module, "HISTORY_STEP", 2)
-    config = replace(SMALL_SKCDF, accumulate=2, iterations=5, validations=2, epoch_length=2)
+    config = replace(SMALL_SKCDF, method=method, accumulate=2, iterations=5, validations=2, epoch_length=2)
     validation = [volumes[3], replace(volumes[3], image=volumes[3].image[::-1].copy())]
     whole = make_trainer(config, "whole", validation=validation)
     whole.run()

@@ -77,7 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the stopped run in RUN")
     add_method_arguments(
         parser,
-        "supervised, or skcdf, which learns from unlabelled scans, too (default: skcdf where there are some)",
+        "supervised: labelled scans alone; skcdf, mean_teacher, cps (two networks, twice the time to segment) and "
+        "pseudo_label learn from unlabelled scans, too (default: skcdf where there are some)",
     )
     add_setting_arguments(parser)
     add_compute_arguments(parser)

@@ -51,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="number of iterations; skcdf plan says how long each takes (default standard)",
     )
     group = add_method_arguments(
-        parser, "supervised (default) or skcdf, which learns from unlabelled scans, too"
+        parser,
+        "supervised (default): labelled scans alone; skcdf, mean_teacher, cps (two networks, twice the time to "
+        "segment) and pseudo_label learn from unlabelled scans, too",
     )
     group.add_argument(
         "--recipe",

@@ -9,11 +9,20 @@ from typing import Any
 from ..errors import SkcdfError
 from ..records import FieldError, record_from_plain
 from .base import Batch, Compat, Method, Moment, Problem
+from .cps import Cps
 from .labelled_loss import LossName
+from .mean_teacher import MeanTeacher
+from .pseudo_label import PseudoLabel
 from .skcdf import Skcdf
 from .supervised import Supervised
 
-METHODS: dict[str, type[Method]] = {"supervised": Supervised, "skcdf": Skcdf}
+METHODS: dict[str, type[Method]] = {
+    "supervised": Supervised,
+    "mean_teacher": MeanTeacher,
+    "cps": Cps,
+    "pseudo_label": PseudoLabel,
+    "skcdf": Skcdf,
+}
 
 
 def method_class(name: str) -> type[Method]:

@@ -10,8 +10,13 @@ from torch import nn
 from ..errors import SkcdfError
 from .decoupled import SKCDF, DecoupledVNet
 from .vnet import VNet
+from .vnet_pair import VNetPair
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"vnet": VNet, "skcdf": DecoupledVNet}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "vnet": VNet,
+    "vnet_pair": VNetPair,
+    "skcdf": DecoupledVNet,
+}
 
 
 def build_network(name: str, arguments: dict[str, Any], source: str = "model") -> nn.Module:

@@ -64,6 +64,7 @@ def share_batch_statistics(network: nn.Module, device: Device) -> None:
             if type(child) is nn.BatchNorm3d:
                 norm = kind(child.num_features, child.eps, child.momentum)
                 norm.load_state_dict(child.state_dict(), assign=True)
+                norm.requires_grad_(child.weight.requires_grad)  # a teacher is not trained
                 module.register_module(name, norm.train(child.training))
 
 

@@ -1,0 +1,102 @@
+"""Cross pseudo-supervision: two networks label for each other (`docs/methods.md` §9.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..losses import cross_entropy, marginal_log_probabilities
+from ..networks.vnet import VNet
+from ..networks.vnet_pair import VNetPair
+from ..records import FieldError
+from .base import Batch, Method, Moment, Problem
+from .batch_statistics import kept_statistics
+from .labelled_loss import LabelledLoss
+from .ramp import ramp
+from .supervised import SupervisedOptions
+
+
+@dataclass(frozen=True)
+class CpsOptions(SupervisedOptions):
+    """Settings of `Cps`; ``gamma`` balances the cross-entropy with pseudo-labels, too.
+
+    Attributes:
+        ramp_weight: λ at the end of training.
+    """
+
+    ramp_weight: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ramp_weight < 0:
+            raise FieldError("ramp_weight", f"must not be negative, is {self.ramp_weight:g}")
+
+
+class Cps(Method):
+    """Each of two V-Nets learns from labels, and from what the other finds in all images."""
+
+    Options = CpsOptions
+    uses_unlabelled = True
+    network: VNetPair
+
+    def __init__(self, problem: Problem, options: CpsOptions) -> None:
+        self.options = options
+        self.supervised_loss = LabelledLoss(problem.loss, options.gamma)
+        self._voxel_counts = problem.voxel_counts
+        self._arguments: dict[str, Any] = {
+            "channels": problem.channels,
+            "classes": problem.classes,
+            "filters": problem.filters,
+            "dropout": options.dropout,
+        }
+        self.network = VNetPair(**self._arguments)
+
+    def losses(self, batch: Batch, moment: Moment) -> Iterator[dict[str, Tensor]]:
+        """See `Method.losses`; a group for each network.
+
+        The second one's pseudo-labels come from a pass of their own without gradient, so that the activations of one
+        network alone are in memory.
+        """
+        assert batch.unlabelled is not None  # the loop insists, since `uses_unlabelled`
+        images = torch.cat([batch.images, batch.unlabelled])
+        weight = ramp(moment.lagging, self.options.ramp_weight)
+        labels = pseudo_labels(self.network.second, images)
+        logits = self.network.first(images)
+        labels_of_first = logits.detach().argmax(1)
+        yield self._losses_of_one("", logits, batch, weight, labels)
+        del logits
+        logits = self.network.second(images)
+        yield self._losses_of_one("_second", logits, batch, weight, labels_of_first)
+
+    def _losses_of_one(
+        self, suffix: str, logits: Tensor, batch: Batch, weight: float, labels: Tensor
+    ) -> dict[str, Tensor]:
+        known = logits[: len(batch.images)]
+        crossed = cross_entropy(marginal_log_probabilities(logits, None), labels, self.options.gamma)
+        return {
+            f"labelled{suffix}": self.supervised_loss(known, batch.labels, batch.annotated),
+            f"crossed{suffix}": weight * crossed,
+        }
+
+    def voxel_weights(self) -> tuple[float, ...]:
+        """See `Method.voxel_weights`: those of the labelled loss's cross-entropy."""
+        return self.supervised_loss.voxel_weights(self._voxel_counts)
+
+    def inference_network(self) -> tuple[str, dict[str, Any]]:
+        """See `Method.inference_network`: both networks."""
+        return "vnet_pair", self._arguments
+
+
+@torch.no_grad()
+def pseudo_labels(network: VNet, images: Tensor) -> Tensor:
+    """What ``network`` finds in training mode: class values ``(batch, z, y, x)`` of ``(batch, channel, z, y, x)``."""
+    with kept_statistics(network):
+        labels: Tensor = network(images).argmax(1)
+    # Older torch would take this pass's 16-bit copies of the weights, which know no gradient, for the next pass, too
+    # (pytorch #112583).
+    torch.clear_autocast_cache()
+    return labels

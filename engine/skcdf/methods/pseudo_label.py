@@ -1,0 +1,109 @@
+"""One round of pseudo-labels: half-way, the network labels the unlabelled images for good (`docs/methods.md` §9.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ..losses import cross_entropy_and_dice
+from ..networks.vnet import VNet
+from ..records import FieldError
+from .base import Batch, Moment, require_share
+from .ramp import ramp
+from .supervised import Supervised, SupervisedOptions
+
+
+@dataclass(frozen=True)
+class PseudoLabelOptions(SupervisedOptions):
+    """Settings of `PseudoLabel`; ``gamma`` balances the cross-entropy with pseudo-labels, too.
+
+    Attributes:
+        start: when the network is copied and its copy begins to label, as a share of the training.
+        ramp_weight: λ at the end of training.
+    """
+
+    start: float = 0.5
+    ramp_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_share("start", self.start, below_one=True)
+        if self.ramp_weight < 0:
+            raise FieldError("ramp_weight", f"must not be negative, is {self.ramp_weight:g}")
+
+
+class VNetWithLabeller(VNet):
+    """The network that learns, and beside it what it once was, which labels.
+
+    Args:
+        arguments: of both V-Nets; see `VNet`.
+    """
+
+    frozen: Tensor
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.labeller = VNet(**arguments).requires_grad_(False)
+        self.register_buffer("frozen", torch.zeros((), dtype=torch.int64))
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> VNetWithLabeller:
+        """The labeller is always as in inference, so that what it finds depends on no other image."""
+        super().train(mode)
+        self.labeller.eval()
+        return self
+
+    @torch.no_grad()
+    def freeze(self) -> None:
+        """Makes the labeller what the network is now, if that was not done before."""
+        if not int(self.frozen):
+            own = self.state_dict()
+            self.labeller.load_state_dict({name: own[name] for name in self.labeller.state_dict()})
+            self.frozen.fill_(1)
+
+    @torch.no_grad()
+    def labels(self, images: Tensor) -> Tensor:
+        """What the labeller finds: class values ``(batch, z, y, x)`` in ``images`` ``(batch, channel, z, y, x)``."""
+        labels: Tensor = self.labeller(images).argmax(1)
+        return labels
+
+
+class PseudoLabel(Supervised):
+    """Supervised to begin with; then the network goes on with the labels of its copy as well."""
+
+    Options: ClassVar[type[Any]] = PseudoLabelOptions
+    Network: ClassVar[type[VNet]] = VNetWithLabeller
+    uses_unlabelled = True
+    options: PseudoLabelOptions
+    network: VNetWithLabeller
+
+    def losses(self, batch: Batch, moment: Moment) -> Iterator[dict[str, Tensor]]:
+        """See `Method.losses`; both by name from the first step on, the unlabelled one 0 at first."""
+        start, count = self.options.start, len(batch.images)
+        if moment.progress < start:
+            known = self.supervised_loss(self.network(batch.images), batch.labels, batch.annotated)
+            yield {"labelled": known, "unlabelled": torch.zeros_like(known)}
+            return
+        assert batch.unlabelled is not None  # the loop insists, since `uses_unlabelled`
+        self.network.freeze()
+        labels = self.network.labels(batch.unlabelled)
+        logits = self.network(torch.cat([batch.images, batch.unlabelled]))
+        weight = ramp((moment.progress - start) / (1 - start), self.options.ramp_weight)
+        yield {
+            "labelled": self.supervised_loss(logits[:count], batch.labels, batch.annotated),
+            "unlabelled": weight * cross_entropy_and_dice(logits[count:], labels, gamma=self.options.gamma),
+        }
+
+    def inference_keys(self) -> tuple[str, ...]:
+        """See `Method.inference_keys`: the network without the one that labels."""
+        names = self.network.state_dict()
+        return tuple(name for name in names if not name.startswith("labeller.") and name != "frozen")
+
+    def weights(self, patches: Callable[[], Iterable[Tensor]]) -> dict[str, Tensor]:
+        """See `Method.weights`; without those of the network that labels."""
+        found = super().weights(patches)
+        return {name: found[name] for name in self.inference_keys()}
