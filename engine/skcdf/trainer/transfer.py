@@ -1,7 +1,8 @@
 """Start weights from an existing model: what carries over, and what starts fresh (`docs/fine-tuning.md` §1).
 
 Classes are known by identity, never by value: an organ keeps its rows of the heads wherever the new label set puts
-it. Between methods, encoder and decoders are copied; what the other method does not have starts fresh.
+it. Between methods, encoder and decoders are copied; what the other method does not have starts fresh. A teacher's
+student and a network that labels start as the network that segments does.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,6 +26,10 @@ from .config import TrainingConfig
 
 NEW_CLASS_MARGIN = math.log(20)
 """A new organ begins as a twentieth of what background is: every voxel of it was background so far."""
+
+COUNTERS = ("updates", "frozen")
+"""How far a method has come: every training's own."""
+FIRST_KERNEL = ("encoder.stages.0.0.weight", "first.encoder.stages.0.0.weight")
 
 
 @dataclass(frozen=True)
@@ -87,8 +93,11 @@ def transferred_weights(
     carried: list[str] = []
     fresh: list[str] = []
     for name, tensor in own.items():
+        if name in COUNTERS:
+            weights[name] = tensor.clone()
+            continue
         source = next((given[each] for each in _sources(name) if each in given), None)
-        if source is None and _is_knowledge(name):
+        if source is None and (_is_knowledge(name) or name.startswith("second.decoder.")):
             weights[name] = tensor.clone()
             fresh.append(name)
             continue
@@ -101,9 +110,9 @@ def transferred_weights(
         weights[name] = source.to(tensor.dtype).clone()
         (fresh if ".heads." in name and len(matches) < len(label_set.labels) else carried).append(name)
     _require_same_heads(network, parent)
-    changed = isinstance(network, DecoupledVNet) != any(map(_is_knowledge, given))
-    notes = (*_method_notes(method, parent, changed, network), *_class_notes(label_set, parent, matches))
-    return Transfer(weights, tuple(carried), tuple(fresh), notes, not changed)
+    kinds = _kind(own), _kind(given)
+    notes = (*_method_notes(method, parent, *kinds, fresh), *_class_notes(label_set, parent, matches))
+    return Transfer(weights, tuple(carried), tuple(fresh), notes, kinds[0] == kinds[1])
 
 
 def matched_values(label_set: LabelSet, parent: LabelSet) -> dict[int, int]:
@@ -134,15 +143,28 @@ def _is_knowledge(name: str) -> bool:
     return name.startswith(("local_knowledge.", "global_knowledge."))
 
 
+def _kind(names: Collection[str]) -> str:
+    """What segments with tensors of these names, by its name in `networks.NETWORKS`."""
+    if any(map(_is_knowledge, names)):
+        return "skcdf"
+    return "vnet_pair" if any(name.startswith("second.") for name in names) else "vnet"
+
+
 def _sources(name: str) -> list[str]:
     """Names under which the parent may hold a tensor, best first: its own, the other decoder's, the other head's."""
     part, _, rest = name.partition(".")
+    if part in ("first", "student", "labeller"):
+        return _sources(rest)
+    if part == "second":
+        # Two networks that are alike would stay so, and learn nothing from each other.
+        others = _sources(rest) if rest.startswith("encoder.") else [rest.replace("decoder", "decoder_l", 1)]
+        return [name, *others]
     if part not in ("decoder", "decoder_l", "decoder_u"):
-        return [name]
+        return [name, f"first.{name}"]
     decoders = {
-        "decoder": ("decoder", "decoder_u"),
-        "decoder_u": ("decoder_u", "decoder"),
-        "decoder_l": ("decoder_l", "decoder_u", "decoder"),
+        "decoder": ("decoder", "decoder_u", "first.decoder"),
+        "decoder_u": ("decoder_u", "decoder", "first.decoder"),
+        "decoder_l": ("decoder_l", "decoder_u", "decoder", "first.decoder"),
     }[part]
     rests = [rest, rest.replace("heads.abc.", "heads.main.")]
     return [f"{decoder}.{each}" for each in dict.fromkeys(rests) for decoder in decoders]
@@ -165,13 +187,13 @@ def _head(source: Tensor, label_set: LabelSet, matches: dict[int, int], *, bias:
 
 
 def _require_same_shape(own: dict[str, Tensor], given: dict[str, Tensor], parent: ModelBundle) -> None:
-    name = "encoder.stages.0.0.weight"
-    if name not in given:
+    shapes = [each[name].shape[:2] for each in (own, given) for name in FIRST_KERNEL if name in each]
+    if len(shapes) < 2:
         raise SkcdfError(
             f"Model {parent.name}: its network, {parent.network.name}, cannot be trained further.",
-            "Start from a model of network vnet or skcdf.",
+            "Start from a model of network vnet, vnet_pair or skcdf.",
         )
-    (filters, channels), (parent_filters, parent_channels) = own[name].shape[:2], given[name].shape[:2]
+    (filters, channels), (parent_filters, parent_channels) = shapes
     for what, mine, theirs in (("filters", filters, parent_filters), ("channels", channels, parent_channels)):
         if mine != theirs:
             raise SkcdfError(
@@ -206,19 +228,21 @@ def _other_shape(parent: ModelBundle, name: str) -> SkcdfError:
     )
 
 
-def _method_notes(method: str, parent: ModelBundle, changed: bool, network: nn.Module) -> list[str]:
-    notes = []
-    if changed and isinstance(network, DecoupledVNet):
-        notes.append(
-            f"The method changes from {parent.training.method} to {method}: encoder and decoders carry over, the SKC "
-            "blocks start fresh."
-        )
-    elif changed:
-        notes.append(
-            f"The method changes from {parent.training.method} to {method}: encoder and decoder carry over, the SKC "
-            "blocks between them go, so that the start is worse than the parent."
-        )
-    return notes
+def _method_notes(
+    method: str, parent: ModelBundle, kind: str, parent_kind: str, fresh: Collection[str]
+) -> list[str]:
+    if kind == parent_kind:
+        return []
+    what = "encoder and decoders carry over" if kind == "skcdf" else "encoder and decoder carry over"
+    if parent_kind == "vnet_pair":
+        what = f"of its two networks the first is taken: {what}"
+    if kind == "skcdf":
+        what += ", the SKC blocks start fresh"
+    elif parent_kind == "skcdf":
+        what += ", the SKC blocks between them go, so that the start is worse than the parent"
+    if any(name.startswith("second.") for name in fresh):
+        what += "; the second network has a fresh decoder, so that the two differ"
+    return [f"The method changes from {parent.training.method} to {method}: {what}."]
 
 
 def _class_notes(label_set: LabelSet, parent: ModelBundle, matches: dict[int, int]) -> list[str]:

@@ -1,0 +1,70 @@
+"""The baselines from the command line: they train on phantoms, and their models segment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from skcdf.cli import main
+from skcdf.image import read_label_map
+from skcdf.models import ModelBundle
+from skcdf.networks import build_network
+from skcdf.trainer import trainer as trainer_module
+from skcdf.trainer.checkpoint import read_state
+from skcdf.weights import read_weights
+
+SIZES = ["--shape", "40", "40", "48", "--spacing", "7", "9", "9"]
+CASES = ["--labelled", "2", "--unlabelled", "2", "--validation", "1"]
+SETTINGS = "--iterations 16 --filters 4 --patch-size 32 32 32 --spacing 7 9 9 --minutes 0.1 --validations 1"
+PARTS = {
+    "mean_teacher": {"labelled", "consistency"},
+    "cps": {"labelled", "crossed", "labelled_second", "crossed_second"},
+    "pseudo_label": {"labelled", "unlabelled"},
+}
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("baselines") / "pool"
+    assert main(["phantom", str(folder), *CASES, *SIZES]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("method", PARTS)
+def test_a_phantom_pool_is_learnt_and_the_model_segments(method, pool, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer_module, "HISTORY_STEP", 8)
+    run = tmp_path / method
+    assert main(["train", str(pool), str(run), "--method", method, *SETTINGS.split()]) == 0
+    state = read_state(run / "checkpoint.safetensors")
+    assert [entry[0] for entry in state.history] == [8, 16]
+    assert all(entry[2].keys() == PARTS[method] for entry in state.history)
+    first, last = (entry[2]["labelled"] for entry in state.history)
+    assert last < first
+    unlabelled = [state.history[-1][2][name] for name in PARTS[method] if not name.startswith("labelled")]
+    assert all(value > 0 for value in unlabelled)
+
+    model = ModelBundle.load(run / "model")
+    assert (model.training.method, model.training.unlabelled_cases) == (method, 2)
+    network = build_network(model.network.name, model.network.arguments)
+    weights = model.load_weights(inference_only=True)
+    network.load_state_dict(weights)
+    best = read_weights(run / "best.safetensors")
+    assert all(torch.equal(weights[name], best[name]) for name in weights)
+
+    scan, found = next(pool.glob("imagesUn/*.nii.gz")), tmp_path / "found.nii.gz"
+    assert main(["segment", str(scan), str(found), "--model", str(run / "model")]) == 0
+    assert np.unique(read_label_map(found).array).max() < model.label_set.number_of_classes
+
+
+def test_a_model_of_two_networks_is_fine_tuned_to_one(pool, tmp_path):
+    small = "--iterations 1 --filters 2 --patch-size 32 32 32 --spacing 7 9 9 --minutes 0.1 --validations 0"
+    assert main(["train", str(pool), str(tmp_path / "pair"), "--method", "cps", *small.split()]) == 0
+    settings = ["--method", "pseudo_label", "--iterations", "2", "--loss", "ga", "--batch-size", "1"]
+    command = ["finetune", str(pool), str(tmp_path / "run"), "--model", str(tmp_path / "pair" / "model")]
+    assert main([*command, *settings]) == 0
+    model = ModelBundle.load(tmp_path / "run" / "model")
+    assert (model.network.name, model.training.method) == ("vnet", "pseudo_label")
+    assert "of its two networks the first is taken" in model.description
