@@ -97,8 +97,8 @@ class TestAnySize:
         labelled, unlabelled = batch
         network = SKCDF(1, 2, patch, filters=3)
         images = torch.randn(labelled + unlabelled, 1, *patch)
-        known = network.labelled_path(images, labelled)
-        unknown = network.unlabelled_path(images[labelled:])
+        known = network.labelled_path(images, labelled).logits
+        unknown = network.unlabelled_path(images[labelled:]).logits
         assert list(known) == list(unknown) == ["main", "abc"]
         for logits, count in ((known, sum(batch)), (unknown, unlabelled)):
             assert all(each.shape == (count, 2, *patch) and each.isfinite().all() for each in logits.values())
@@ -109,7 +109,7 @@ class TestAnySize:
     def test_one_image_in_unlabelled_mode(self):
         network = SKCDF(2, 5, (32, 32, 64), filters=1)
         for training in (True, False):
-            logits = network.train(training).unlabelled_path(torch.randn(1, 2, 32, 32, 64))
+            logits = network.train(training).unlabelled_path(torch.randn(1, 2, 32, 32, 64)).logits
             assert logits["main"].shape == (1, 5, 32, 32, 64)
 
     @pytest.mark.parametrize("patch", [(16, 32, 32), (32, 48, 32), (32, 32), (0, 32, 32)])
@@ -139,13 +139,13 @@ class TestPaths:
         part.load_state_dict({name: state[name] for name in whole.inference_keys()})
         image = torch.randn(2, 1, 32, 32, 32)
         with torch.no_grad():
-            assert torch.equal(part(image), whole.unlabelled_path(image)["main"])
+            assert torch.equal(part(image), whole.unlabelled_path(image).logits["main"])
             assert torch.equal(whole(image), part(image))
 
     def test_each_path_teaches_its_own_decoder_only(self):
         network = SKCDF(1, 2, (32, 32, 32), 2)
         sum(
-            each.sum() for each in network.labelled_path(torch.randn(2, 1, 32, 32, 32), 1).values()
+            each.sum() for each in network.labelled_path(torch.randn(2, 1, 32, 32, 32), 1).logits.values()
         ).backward()
         assert all(p.grad is None for p in network.decoder_u.parameters())
         assert all(p.grad is not None for p in network.decoder_l.parameters())
@@ -158,7 +158,9 @@ class TestPaths:
         published.load_state_dict(consistent.state_dict())
         images = torch.randn(2, 1, 32, 32, 32)
         with torch.no_grad():
-            labelled = [network.labelled_path(images, 1)["main"] for network in (consistent, published)]
+            labelled = [
+                network.labelled_path(images, 1).logits["main"] for network in (consistent, published)
+            ]
             unlabelled = [network(images) for network in (consistent, published)]
         assert torch.equal(*labelled)
         assert not torch.allclose(*unlabelled, atol=1e-6)

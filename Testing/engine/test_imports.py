@@ -58,7 +58,7 @@ LAYERS = (
         *("preprocessing", "networks", "losses", "metrics", "survey"),
         *("published_metrics", "protocols", "originals"),
     },
-    {"methods"},
+    {"methods", "plugins"},
     {"inference", "trainer"},
     set(),  # any module that is not named here: plans, pictures, tables
     {TOPMOST, "cli", "worker", "__main__"},

@@ -107,9 +107,9 @@ class Step:
         labels = torch.from_numpy(published["y"])[:, 0]
         keep_labelled, keep_unlabelled = (unpacked(published, f"mask_{each}_packed") for each in "lu")
 
-        self.labelled = network.labelled_path(images, 2)
+        self.labelled = network.labelled_path(images, 2).logits
         self.pseudo = {head: logits[2:].argmax(1) for head, logits in self.labelled.items()}
-        self.unlabelled = network.unlabelled_path(images[2:])
+        self.unlabelled = network.unlabelled_path(images[2:]).logits
         self.parts = [
             cross_entropy_and_dice(self.labelled["main"][:2], labels),
             loss_of_masked(self.labelled["abc"][:2], labels, keep_labelled),
@@ -175,12 +175,12 @@ class TestEvaluation:
     @pytest.mark.parametrize("batch", [1, 3])
     def test_the_unlabelled_path(self, weights, images, published, batch):
         with torch.no_grad():
-            logits = fresh(weights).eval().unlabelled_path(images[:batch])
+            logits = fresh(weights).eval().unlabelled_path(images[:batch]).logits
         assert_logits(logits, published, f"eval_unl_b{batch}")
 
     def test_the_labelled_path_of_images_beside_themselves(self, weights, images, published):
         with torch.no_grad():
-            logits = fresh(weights).eval().labelled_path(torch.cat([images[:2], images[:2]]), 2)
+            logits = fresh(weights).eval().labelled_path(torch.cat([images[:2], images[:2]]), 2).logits
         assert_logits({head: each[:2] for head, each in logits.items()}, published, "eval_lab_b2")
 
 

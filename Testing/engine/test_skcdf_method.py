@@ -102,9 +102,9 @@ class TestDataFlows:
         original, seen = getattr(network, path), []
 
         def spy(*arguments: Any) -> Any:
-            logits = original(*arguments)
-            seen.append((arguments, network.training, logits))
-            return logits
+            decoded = original(*arguments)
+            seen.append((arguments, network.training, decoded.logits))
+            return decoded
 
         monkeypatch.setattr(network, path, spy)
         return seen
@@ -337,5 +337,5 @@ def test_inference_needs_only_the_named_tensors_and_gives_the_same_logits(heads)
     network.load_state_dict({name: weights[name] for name in method.inference_keys()})
     image = next(patches())
     with torch.inference_mode():
-        expected = method.network.eval().unlabelled_path(image)["main"]
+        expected = method.network.eval().unlabelled_path(image).logits["main"]
         assert torch.equal(network(image), expected)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .device import Device, OutOfMemory
 from .labels import LabelSet
-from .methods import Batch, Moment, Problem, build_method, method_class
+from .methods import Batch, Moment, Problem, method_class
 from .preprocessing import Intensity, PreprocessingPlan, Shape, Spacing
 from .progress import CancelToken
 from .survey import Survey
@@ -157,7 +157,7 @@ def measure_iteration(
     """
     classes = label_set.number_of_classes
     problem = Problem(1, classes, config.filters, config.patch_size, loss=config.loss)
-    method = build_method(config.method, problem, config.compat, config.method_options)
+    method = config.build_method(problem)
     device.place(method.network)
     optimizer = build_optimizer(method.network, config)
     shape = (config.batch_size, *config.patch_size)

@@ -14,6 +14,7 @@ from .plan import add_budget_arguments
 RECIPES = ("published",)
 SETTINGS = (
     "method",
+    "plugin",
     "compat",
     "loss",
     "iterations",
@@ -93,6 +94,16 @@ def add_method_arguments(parser: argparse.ArgumentParser, methods: str) -> argpa
         metavar="NAME=VALUE",
         help="one of the method's own settings (docs/methods.md), such as mask=multiply; may be repeated",
     )
+    group.add_argument(
+        "--plugin", help="what goes with the method: scdl, which learns how organs differ, or none (default)"
+    )
+    group.add_argument(
+        "--plugin-option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="one of the plug-in's own settings (docs/scdl.md), such as preset=paper; may be repeated",
+    )
     return group
 
 
@@ -131,15 +142,19 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
     if options.patch_size:
         chosen["patch_size"] = tuple(options.patch_size)
     if options.option:
-        chosen["method_options"] = dict(map(_method_option, options.option))
+        chosen["method_options"] = dict(_named("--option", "mask=multiply", each) for each in options.option)
+    if options.plugin_option:
+        chosen["plugin_options"] = dict(
+            _named("--plugin-option", "preset=paper", each) for each in options.plugin_option
+        )
     return chosen
 
 
-def _method_option(text: str) -> tuple[str, Any]:
+def _named(argument: str, example: str, text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise SkcdfError(
-            f"--option {text}: this is no NAME=VALUE.", "Give, for instance, --option mask=multiply."
+            f"{argument} {text}: this is no NAME=VALUE.", f"Give, for instance, {argument} {example}."
         )
     try:
         return name, json.loads(value)

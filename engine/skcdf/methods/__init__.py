@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from ..errors import SkcdfError
-from ..records import FieldError, record_from_plain
 from .base import Batch, Compat, Method, Moment, Problem
 from .cps import Cps
 from .labelled_loss import LossName
 from .mean_teacher import MeanTeacher
+from .options import face_options
+from .plugin import Plugin, Stream
 from .pseudo_label import PseudoLabel
 from .skcdf import Skcdf
 from .supervised import Supervised
@@ -47,20 +47,15 @@ def method_options(name: str, compat: Compat = "corrected", chosen: Mapping[str,
     Raises:
         SkcdfError: no such method or setting, or a value that it cannot have.
     """
-    kind = method_class(name).Options
-    published = {each.name: each.metadata["published"] for each in fields(kind) if each.metadata}
-    values = {**(published if compat == "published" else {}), **(chosen or {})}
-    try:
-        return record_from_plain(kind, values, f"method {name}")
-    except FieldError as error:
-        raise SkcdfError(
-            f"Method {name}: option {error.field} {error.problem}.",
-            f"Its options are {', '.join(each.name for each in fields(kind))}.",
-        ) from error
+    return face_options(method_class(name).Options, f"Method {name}", compat, chosen or {})
 
 
 def build_method(
-    name: str, problem: Problem, compat: Compat = "corrected", chosen: Mapping[str, Any] | None = None
+    name: str,
+    problem: Problem,
+    compat: Compat = "corrected",
+    chosen: Mapping[str, Any] | None = None,
+    plugin: Plugin | None = None,
 ) -> Method:
     """Makes a method with a freshly initialised network.
 
@@ -68,11 +63,15 @@ def build_method(
         name: key of `METHODS`.
         problem: what to build for.
         compat, chosen: see `method_options`.
+        plugin: goes with it; `plugins.build_plugin` makes one.
 
     Raises:
         SkcdfError: see `method_options`.
     """
-    return method_class(name)(problem, method_options(name, compat, chosen))
+    method = method_class(name)(problem, method_options(name, compat, chosen))
+    if plugin is not None:
+        method.plug(plugin)
+    return method
 
 
 __all__ = [
@@ -82,7 +81,9 @@ __all__ = [
     "LossName",
     "Method",
     "Moment",
+    "Plugin",
     "Problem",
+    "Stream",
     "build_method",
     "method_class",
     "method_options",

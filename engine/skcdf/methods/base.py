@@ -5,13 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from torch import Tensor, nn
 
+from ..networks.companion import Accompanied, Companion
 from ..records import FieldError
 from .labelled_loss import LossName
+
+if TYPE_CHECKING:
+    from .plugin import Plugin, Stream
 
 Compat = Literal["published", "corrected"]
 
@@ -95,11 +99,30 @@ class Method(ABC):
     uses_unlabelled: ClassVar[bool] = False
     """Whether batches need unlabelled patches."""
 
+    refines: ClassVar[bool] = True
+    """Whether plug-ins may refine this method's logits where the user leaves that open."""
+
     network: nn.Module
-    """Everything trainable. Its state dict is what checkpoints and bundles hold."""
+    """Everything trainable, companions of a plug-in included. Its state dict is what checkpoints and bundles hold."""
+
+    plugin: Plugin | None = None
 
     @abstractmethod
     def __init__(self, problem: Problem, options: Any) -> None: ...
+
+    def accompanied(self) -> tuple[Accompanied, ...]:
+        """The networks that a plug-in accompanies: those whose passes the method hands to `plugin_losses`."""
+        assert isinstance(self.network, Accompanied)
+        return (self.network,)
+
+    def plug(self, plugin: Plugin) -> None:
+        """Hangs a plug-in's modules beside the networks; once, before anything else is done with the method."""
+        self.plugin = plugin
+        plugin.accompany(self.accompanied(), self.refines)
+
+    def plugin_losses(self, stream: Stream, moment: Moment) -> dict[str, Tensor]:
+        """The plug-in's losses on one pass of a network, by name; none without a plug-in."""
+        return self.plugin.losses(stream, moment) if self.plugin else {}
 
     def begin_step(self) -> None:  # noqa: B027  (most methods have nothing to do)
         """Called before every optimiser step."""
@@ -121,9 +144,26 @@ class Method(ABC):
         """How much one voxel of each class counts against one of background, by value; empty: nothing is balanced."""
         return ()
 
+    def companion_arguments(self) -> dict[str, Any]:
+        """What `inference_network` adds to the arguments of an accompanied network."""
+        arguments = self.plugin.inference_arguments() if self.plugin else None
+        return {} if arguments is None else {"companion": arguments}
+
     def inference_keys(self) -> tuple[str, ...] | Literal["all"]:
         """The tensors of `weights` which that network needs."""
-        return "all"
+        if self.plugin is None or self.companion_arguments():
+            return "all"
+        companions = self.companion_keys()
+        return tuple(name for name in self.network.state_dict() if name not in companions)
+
+    def companion_keys(self) -> set[str]:
+        """Names of the tensors that a plug-in has brought."""
+        return {
+            f"{place}.{name}"
+            for place, module in self.network.named_modules()
+            if isinstance(module, Companion)
+            for name in module.state_dict()
+        }
 
     def weights(self, patches: Callable[[], Iterable[Tensor]]) -> dict[str, Tensor]:
         """State dict for validation and bundles.

@@ -16,6 +16,7 @@ from .base import Batch, Method, Moment, Problem, require_share
 from .batch_statistics import gathered_statistics
 from .class_balance import annotated_counts, draw_mask, first_four_counts, keep_probabilities
 from .labelled_loss import LabelledLoss
+from .plugin import Stream
 from .ramp import ramp
 
 
@@ -118,21 +119,30 @@ class Skcdf(Method):
         """See `Method.losses`; the four losses of §4, those of the unlabelled path times λ."""
         assert batch.unlabelled is not None  # the loop insists, since `uses_unlabelled`
         count = len(batch.images)
-        logits = self.network.labelled_path(torch.cat([batch.images, batch.unlabelled]), count)
-        pseudo = {head: scores[count:].detach().argmax(1) for head, scores in logits.items()}
-        known = {head: scores[:count] for head, scores in logits.items()}
+        share = count / (count + len(batch.unlabelled))
+        decoded = self.network.labelled_path(torch.cat([batch.images, batch.unlabelled]), count)
+        pseudo = {head: scores[count:].detach().argmax(1) for head, scores in decoded.logits.items()}
+        known = decoded.of(slice(count))
         keep = draw_mask(batch.labels, self.keep_probabilities)
+        again = self.network.labelled_path_alone
+        stream = Stream(batch.images, known, again, batch.labels, batch.annotated, share)
         yield {
-            "labelled": self._main_loss(known["main"], batch.labels, batch.annotated),
-            "labelled_balanced": self._balanced_loss(known["abc"], batch.labels, keep, batch.annotated),
+            "labelled": self._main_loss(known.logits["main"], batch.labels, batch.annotated),
+            "labelled_balanced": self._balanced_loss(
+                known.logits["abc"], batch.labels, keep, batch.annotated
+            ),
+            **self.plugin_losses(stream, moment),
         }
-        del logits, known
-        logits = self.network.unlabelled_path(batch.unlabelled)
+        del decoded, known, stream
+        decoded = self.network.unlabelled_path(batch.unlabelled)
         weight = ramp(moment.lagging, self.options.ramp_weight)
         keep = draw_mask(pseudo["abc"], unlabelled_probabilities(self.keep_probabilities, moment.progress))
+        again = self.network.unlabelled_path
+        stream = Stream(batch.unlabelled, decoded, again, share=1 - share, name="unlabelled_")
         yield {
-            "unlabelled": weight * self._main_loss(logits["main"], pseudo["main"]),
-            "unlabelled_balanced": weight * self._balanced_loss(logits["abc"], pseudo["abc"], keep),
+            "unlabelled": weight * self._main_loss(decoded.logits["main"], pseudo["main"]),
+            "unlabelled_balanced": weight * self._balanced_loss(decoded.logits["abc"], pseudo["abc"], keep),
+            **self.plugin_losses(stream, moment),
         }
 
     def _main_loss(self, logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:
@@ -142,11 +152,12 @@ class Skcdf(Method):
 
     def inference_network(self) -> tuple[str, dict[str, Any]]:
         """See `Method.inference_network`."""
-        return "skcdf", self._arguments
+        return "skcdf", {**self._arguments, **self.companion_arguments()}
 
     def inference_keys(self) -> tuple[str, ...]:
         """See `Method.inference_keys`."""
-        return self.network.inference_keys()
+        unneeded = () if self.companion_arguments() else self.companion_keys()
+        return tuple(name for name in self.network.inference_keys() if name not in unneeded)
 
     def weights(self, patches: Callable[[], Iterable[Tensor]]) -> dict[str, Tensor]:
         """See `Method.weights`; with `SkcdfOptions.statistics` gathered anew from ``patches``."""

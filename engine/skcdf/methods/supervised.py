@@ -11,6 +11,7 @@ from torch import Tensor
 from ..networks.vnet import VNet
 from .base import Batch, Method, Moment, Problem, require_share
 from .labelled_loss import LabelledLoss
+from .plugin import Stream
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,13 @@ class Supervised(Method):
         self.network = self.Network(**self._arguments)
 
     def losses(self, batch: Batch, moment: Moment) -> Iterator[dict[str, Tensor]]:
-        """See `Method.losses`; one loss called ``supervised``."""
-        logits = self.network(batch.images)
-        yield {"supervised": self.supervised_loss(logits, batch.labels, batch.annotated)}
+        """See `Method.losses`; one loss called ``supervised``, and the plug-in's."""
+        decoded = self.network.decoded(batch.images)
+        stream = Stream(batch.images, decoded, self.network.decoded, batch.labels, batch.annotated)
+        yield {
+            "supervised": self.supervised_loss(decoded.logits["main"], batch.labels, batch.annotated),
+            **self.plugin_losses(stream, moment),
+        }
 
     def voxel_weights(self) -> tuple[float, ...]:
         """See `Method.voxel_weights`: those of the labelled loss's cross-entropy."""
@@ -63,4 +68,4 @@ class Supervised(Method):
 
     def inference_network(self) -> tuple[str, dict[str, Any]]:
         """See `Method.inference_network`."""
-        return "vnet", self._arguments
+        return "vnet", {**self._arguments, **self.companion_arguments()}

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import SkcdfError
+from .companion import Accompanied, Companion
 from .decoupled import SKCDF, DecoupledVNet
 from .vnet import VNet
 from .vnet_pair import VNetPair
@@ -17,6 +18,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "vnet_pair": VNetPair,
     "skcdf": DecoupledVNet,
 }
+COMPANIONS: dict[str, Callable[..., Companion]] = {}
 
 
 def build_network(name: str, arguments: dict[str, Any], source: str = "model") -> nn.Module:
@@ -24,7 +26,8 @@ def build_network(name: str, arguments: dict[str, Any], source: str = "model") -
 
     Args:
         name: key of `NETWORKS`.
-        arguments: keyword arguments of its constructor.
+        arguments: keyword arguments of its constructor; where they hold ``companion``, that is the name of one of
+            `COMPANIONS` and what it is built from, and every `Accompanied` part of the network gets one.
         source: the file that asks for it, for messages.
 
     Raises:
@@ -33,8 +36,8 @@ def build_network(name: str, arguments: dict[str, Any], source: str = "model") -
     if name not in NETWORKS:
         raise SkcdfError(f"{source}: there is no network called {name}.", f"Known are {', '.join(NETWORKS)}.")
     try:
-        return NETWORKS[name](**arguments)
-    except (TypeError, ValueError, RuntimeError) as error:
+        return _accompanied(NETWORKS[name], arguments)
+    except (TypeError, ValueError, RuntimeError, KeyError) as error:
         raise SkcdfError(
             f"{source}: network {name} cannot be built ({error}).", "Export the model again."
         ) from error
@@ -49,5 +52,17 @@ def build_with_views(name: str, arguments: dict[str, Any], tensors: Collection[s
     """
     if name != "skcdf" or not any(key.startswith("decoder_l.") for key in tensors):
         return None
-    network = SKCDF(**arguments)
+    network = _accompanied(SKCDF, arguments)
+    assert isinstance(network, SKCDF)
     return network if set(network.state_dict()) <= set(tensors) else None
+
+
+def _accompanied(kind: Callable[..., nn.Module], arguments: dict[str, Any]) -> nn.Module:
+    own = dict(arguments)
+    companion = dict(own.pop("companion", {}))
+    network = kind(**own)
+    if companion:
+        make = COMPANIONS[companion.pop("name")]
+        for part in [each for each in network.modules() if isinstance(each, Accompanied)]:
+            part.companion = make(**companion)
+    return network

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from .companion import Accompanied, Decoded
 from .semantic_knowledge import SemanticKnowledge, Shape
 from .vnet import STRIDE, Decoder, Encoder, initialize_convolutions
 
@@ -14,7 +15,7 @@ PATCH_MULTIPLE = 2 * STRIDE
 """The local block halves the bottleneck."""
 
 
-class DecoupledVNet(nn.Module):
+class DecoupledVNet(Accompanied):
     """What segmentation needs of SKCDF: encoder → SKC in unlabelled mode → ``decoder_u`` → main head.
 
     Args:
@@ -59,13 +60,11 @@ class DecoupledVNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits ``(batch, class, z, y, x)`` of patches ``(batch, channel, z, y, x)``."""
-        logits: Tensor = self.unlabelled_path(image, ("main",))["main"]
-        return logits
+        return self.unlabelled_path(image, ("main",)).logits["main"]
 
-    def unlabelled_path(self, images: Tensor, heads: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """Logits of ``decoder_u`` by head; each image is seen alone."""
-        logits: dict[str, Tensor] = self.decoder_u(self.complemented(images), heads)
-        return logits
+    def unlabelled_path(self, images: Tensor, heads: Sequence[str] | None = None) -> Decoded:
+        """What ``decoder_u`` makes of ``images``, each of which is seen alone; ``heads`` as in `decode`."""
+        return self.decode(self.decoder_u, self.complemented(images), heads)
 
     def complemented(self, images: Tensor, labelled: int | None = None) -> list[Tensor]:
         """Features x1 … x5, x5 after both SKC blocks; the modes are those of `SemanticKnowledge.forward`."""
@@ -99,10 +98,13 @@ class SKCDF(DecoupledVNet):
         self.decoder_l = Decoder(classes, filters, self.HEADS, dropout)
         initialize_convolutions(self.decoder_l)
 
-    def labelled_path(self, images: Tensor, labelled: int) -> dict[str, Tensor]:
-        """Logits of ``decoder_l`` by head for a batch whose first ``labelled`` images are labelled."""
-        logits: dict[str, Tensor] = self.decoder_l(self.complemented(images, labelled))
-        return logits
+    def labelled_path(self, images: Tensor, labelled: int) -> Decoded:
+        """What ``decoder_l`` makes of a batch whose first ``labelled`` images are labelled."""
+        return self.decode(self.decoder_l, self.complemented(images, labelled))
+
+    def labelled_path_alone(self, images: Tensor) -> Decoded:
+        """What ``decoder_l`` makes of images that have no partners: SKC runs in unlabelled mode."""
+        return self.decode(self.decoder_l, self.complemented(images))
 
     def views(self, images: Tensor) -> Iterator[Tensor]:
         """Logits of every head of both decoders, in one pass of the encoder; the one that segments first.
@@ -113,7 +115,7 @@ class SKCDF(DecoupledVNet):
         """
         features = self.complemented(images)
         for decoder in (self.decoder_u, self.decoder_l):
-            yield from decoder(features, self.HEADS).values()
+            yield from self.decode(decoder, features, self.HEADS).logits.values()
 
     @torch.no_grad()
     def complement_decoders(self, weight: float = 0.99) -> None:

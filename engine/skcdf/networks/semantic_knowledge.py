@@ -10,14 +10,14 @@ the map of channels × channels never exists as a whole.
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+from .companion import without_autocast
 
 HEADS = 2
 VARIANCE_EPSILON = 1e-5
@@ -79,7 +79,8 @@ class SemanticKnowledge(nn.Module):
         Returns:
             Tensor like ``features``.
         """
-        with _without_autocast(features.device):
+        # Softmax over a normalised map wants float32; at the bottleneck that costs next to nothing.
+        with without_autocast(features.device):
             features = features.to(self.projection.weight.dtype)
             tokens = self.tokens(_cells(features, self.cell)).transpose(2, 3)
             normed = self.token_norm(tokens)
@@ -226,10 +227,3 @@ def _volume(cells: Tensor, cell: Shape, features: Tensor) -> Tensor:
     last = not features.is_contiguous() and features.is_contiguous(memory_format=torch.channels_last_3d)
     layout = torch.channels_last_3d if last else torch.contiguous_format
     return blocks.reshape(features.shape).contiguous(memory_format=layout)
-
-
-def _without_autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """Softmax over a normalised map wants float32; at the bottleneck that costs next to nothing."""
-    if device.type in ("cpu", "cuda"):
-        return torch.autocast(device.type, enabled=False)
-    return nullcontext()  # torch 2.2 knows no autocast for other devices, not even a disabled one

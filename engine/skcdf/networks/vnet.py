@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from .companion import Accompanied, Decoded, without_autocast
+
 STRIDE = 16
 """The encoder halves its input four times."""
 
@@ -28,7 +30,7 @@ class _Convolution(nn.Conv3d):
     def forward(self, image: Tensor) -> Tensor:
         if image.shape[2] != 2 or image.device.type != "cpu":
             return super().forward(image)
-        with torch.autocast("cpu", enabled=False):
+        with without_autocast(image.device):
             return super().forward(image.to(self.weight.dtype))
 
 
@@ -107,14 +109,28 @@ class Decoder(nn.Module):
 
     def forward(self, features: Sequence[Tensor], heads: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Logits ``(batch, class, z, y, x)`` at full resolution by head name (default: of every head)."""
+        return self.classify(self.decode(features), heads)
+
+    def decode(self, features: Sequence[Tensor], added: Sequence[Tensor] = ()) -> Tensor:
+        """The last feature map x9, ``(batch, filters, z, y, x)``.
+
+        Args:
+            features: x1 … x5.
+            added: what is added after the skip connection of each stage, the deepest first; empty: nothing.
+        """
         *skips, image = features
-        for up, convolutions, skip in zip(self.ups, self.convolutions, reversed(skips), strict=True):
-            image = convolutions(up(image) + skip)
-        image = self.dropout(image)
-        return {name: self.heads[name](image) for name in heads or self.heads}
+        for stage, (up, convolutions) in enumerate(zip(self.ups, self.convolutions, strict=True)):
+            image = up(image) + skips[-1 - stage]
+            image = convolutions(image + added[stage] if added else image)
+        last: Tensor = self.dropout(image)
+        return last
+
+    def classify(self, last: Tensor, heads: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Logits by head name (default: of every head) from the last feature map."""
+        return {name: self.heads[name](last) for name in heads or self.heads}
 
 
-class VNet(nn.Module):
+class VNet(Accompanied):
     """One encoder, one decoder, one head.
 
     Args:
@@ -134,8 +150,11 @@ class VNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits ``(batch, class, z, y, x)`` of ``image`` ``(batch, channel, z, y, x)``."""
-        logits: Tensor = self.decoder(self.encoder(image))["main"]
-        return logits
+        return self.decoded(image).logits["main"]
+
+    def decoded(self, image: Tensor) -> Decoded:
+        """The same with the features that lead there."""
+        return self.decode(self.decoder, self.encoder(image))
 
 
 def initialize_convolutions(network: nn.Module) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from ..errors import SkcdfError
-from ..methods import Compat, LossName, Moment, method_options
+from ..methods import Compat, LossName, Method, Moment, Problem, build_method, method_options
+from ..plugins import NONE, build_plugin, plugin_options
 from ..preprocessing import PreprocessingPlan, Shape
 from ..records import FieldError, plain_record, record_from_plain
 
@@ -26,6 +27,8 @@ class TrainingConfig:
         compat: which face of the method: ``corrected``, or ``published`` as the authors' program computes it.
         method_options: the method's own settings that differ from that face's, by name.
         loss: of labelled patches: ``ce_dice``, cross-entropy plus Dice, or ``ga``, the gradient-aware losses.
+        plugin: a name of `plugins.PLUGINS`, or ``none``; it has the same face as the method.
+        plugin_options: as ``method_options``, of the plug-in; ``preset`` chooses several together.
         filters: channels of the network's first stage.
         batch_size: labelled patches a step and process.
         unlabelled_batch_size: unlabelled patches a step and process, for methods that use them.
@@ -57,6 +60,8 @@ class TrainingConfig:
     compat: Compat = "corrected"
     method_options: dict[str, Any] = field(default_factory=dict)
     loss: LossName = "ce_dice"
+    plugin: str = NONE
+    plugin_options: dict[str, Any] = field(default_factory=dict)
     filters: int = 16
     batch_size: int = 2
     unlabelled_batch_size: int = 2
@@ -120,6 +125,12 @@ class TrainingConfig:
             names = ", ".join(get_args(LossName))
             raise SkcdfError(f"There is no loss called {self.loss}.", f"Take one of {names}.")
         method_options(self.method, self.compat, self.method_options)
+        plugin_options(self.plugin, self.compat, self.plugin_options)
+
+    def build_method(self, problem: Problem) -> Method:
+        """The method with its plug-in, freshly initialised."""
+        plugin = build_plugin(self.plugin, problem, self.compat, self.plugin_options)
+        return build_method(self.method, problem, self.compat, self.method_options, plugin)
 
     def moment(self, iteration: int) -> Moment:
         """Where the training stands before optimiser step ``iteration``, counted from 0."""

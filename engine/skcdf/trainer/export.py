@@ -18,6 +18,7 @@ from ..models import (
     save_bundle,
 )
 from ..plausibility import usual_of
+from ..plugins import NONE
 from ..survey import Survey
 from .trainer import Trainer
 
@@ -115,6 +116,7 @@ def export_bundle(
             created=now.isoformat(timespec="seconds"),
             skcdf_version=__version__,
             synthetic=dataset.synthetic,
+            plugin=None if config.plugin == NONE else config.plugin,
             compat=config.compat,
             image_hashes=tuple(volume.image_hash for volume in (*trainer.labelled, *unlabelled)),
         ),

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..networks.companion import Companion
 from .config import TrainingConfig
 
 POWER = 0.9
@@ -16,7 +17,7 @@ POWER = 0.9
 def build_optimizer(
     network: nn.Module, config: TrainingConfig, carried: Collection[str] = ()
 ) -> torch.optim.Optimizer:
-    """The optimiser that ``config`` names, over all parameters of ``network``.
+    """The optimiser that ``config`` names, over all parameters of ``network``; companions have their own settings.
 
     Args:
         network: what is trained.
@@ -36,19 +37,30 @@ def build_optimizer(
 
 
 def _groups(network: nn.Module, carried: Collection[str]) -> list[dict[str, Any]]:
-    """Parameter groups, told apart by ``carried``; one where all are alike."""
-    named = list(network.named_parameters())
+    """Parameter groups, told apart by ``carried`` and by companion; one where all are alike."""
+    companions = [module for module in network.modules() if isinstance(module, Companion)]
+    accompanying = {id(parameter): module for module in companions for parameter in module.parameters()}
+    named = [(name in carried, accompanying.get(id(each)), each) for name, each in network.named_parameters()]
     groups = [
-        {"params": [parameter for name, parameter in named if (name in carried) == wanted], "carried": wanted}
+        {
+            "params": [each for known, module, each in named if known == wanted and module is companion],
+            "carried": wanted,
+            **(companion.optimizer if companion else {}),
+        }
+        for companion in (None, *companions)
         for wanted in (False, True)
     ]
     return [group for group in groups if group["params"]]
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, config: TrainingConfig, iteration: int) -> float:
-    """Sets and returns lr₀ (1 − t)^0.9 for the moment ``t`` of ``iteration``; less for what warms up."""
-    rate = config.learning_rate * (1 - config.moment(iteration).lagging) ** POWER
+    """Sets and returns lr₀ (1 − t)^0.9 for the moment ``t`` of ``iteration``; less for what warms up.
+
+    Groups with a rate of their own follow the same curve from there.
+    """
+    fall = (1 - config.moment(iteration).lagging) ** POWER
     warmth = min(1.0, iteration / config.warm_up) if config.warm_up else 1.0
     for group in optimizer.param_groups:
+        rate = group.setdefault("initial_lr", group["lr"]) * fall
         group["lr"] = rate * warmth if group["carried"] else rate
-    return rate
+    return config.learning_rate * fall

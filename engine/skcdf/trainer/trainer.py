@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..device import Device
 from ..errors import Cancelled, SkcdfError
 from ..labels import LabelSet
-from ..methods import Batch, Method, Moment, Problem, build_method
+from ..methods import Batch, Method, Moment, Problem
 from ..methods.class_balance import annotated_counts
 from ..networks import build_network
 from ..progress import CancelToken, Progress, ProgressCallback, ignore_progress
@@ -80,9 +80,7 @@ class Trainer:
             self.label_set, self.labelled, self.unlabelled, self.validation, mirror=self.config.mirror
         )
         torch.manual_seed(self.config.seed)
-        self.method: Method = build_method(
-            self.config.method, self._problem(), self.config.compat, self.config.method_options
-        )
+        self.method: Method = self.config.build_method(self._problem())
         if self.method.uses_unlabelled and not self.unlabelled:
             raise SkcdfError(
                 f"Method {self.config.method} needs unlabelled scans and there are none.",

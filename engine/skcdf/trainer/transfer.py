@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import SkcdfError
 from ..labels import Label, LabelSet
-from ..methods import Problem, build_method
+from ..methods import Problem
 from ..models import ModelBundle
 from ..networks.decoupled import DecoupledVNet
 from .config import TrainingConfig
@@ -68,7 +68,7 @@ def start_of(config: TrainingConfig, label_set: LabelSet, parent: ModelBundle) -
     """
     torch.manual_seed(config.seed)
     problem = Problem(1, label_set.number_of_classes, config.filters, config.patch_size, loss=config.loss)
-    method = build_method(config.method, problem, config.compat, config.method_options)
+    method = config.build_method(problem)
     return transferred_weights(method.network, config.method, label_set, parent)
 
 

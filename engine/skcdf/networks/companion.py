@@ -1,0 +1,91 @@
+"""A module that a plug-in hangs beside a decoder: it sees the decoder's features and may change its logits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from .vnet import Decoder
+
+PREFIX = "companion."
+"""Of a companion's tensors within its network's state dict."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a decoder makes of an encoder's features.
+
+    Attributes:
+        features: x1 … x5 as the decoder got them, ``(batch, channel, z, y, x)`` each.
+        last: its last feature map x9 ``(batch, filters, z, y, x)``, on which the heads sit.
+        logits: by head, ``(batch, class, z, y, x)``; refined where a companion does so.
+        noted: what the companion keeps for its losses, by name; the first axis is that of the images.
+    """
+
+    features: Sequence[Tensor]
+    last: Tensor
+    logits: dict[str, Tensor]
+    noted: dict[str, Tensor] = field(default_factory=dict)
+
+    def of(self, images: slice) -> Decoded:
+        """What was made of some of the images."""
+        return Decoded(
+            [each[images] for each in self.features],
+            self.last[images],
+            {head: each[images] for head, each in self.logits.items()},
+            {name: each[images] for name, each in self.noted.items()},
+        )
+
+
+class Companion(nn.Module):
+    """Decodes in place of the bare decoder. Its tensors are part of the network's state dict, under `PREFIX`."""
+
+    optimizer: Mapping[str, float]
+    """``lr`` at the start and ``weight_decay`` of its own parameters; what is missing is the training's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.optimizer = {}
+
+    def forward(self, decoder: Decoder, features: Sequence[Tensor], heads: Sequence[str] | None) -> Decoded:
+        """See `Accompanied.decode`."""
+        raise NotImplementedError
+
+
+class Accompanied(nn.Module):
+    """A network whose decoders a companion may accompany."""
+
+    companion: Companion | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.companion = None
+
+    def decode(
+        self, decoder: Decoder, features: Sequence[Tensor], heads: Sequence[str] | None = None
+    ) -> Decoded:
+        """Features x1 … x5 to logits, by way of the companion where there is one.
+
+        Args:
+            decoder: one of the network's.
+            features: of its encoder.
+            heads: whose logits are wanted; ``None``: of every head.
+        """
+        if self.companion is not None:
+            decoded: Decoded = self.companion(decoder, features, heads)
+            return decoded
+        last = decoder.decode(features)
+        return Decoded(features, last, decoder.classify(last, heads))
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Context in which everything is computed in the precision of its inputs."""
+    if device.type in ("cpu", "cuda"):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()  # torch 2.2 knows no autocast for other devices, not even a disabled one
