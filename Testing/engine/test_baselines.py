@@ -194,10 +194,13 @@ class TestMeanTeacher:
         known = cross_entropy_and_dice(student[:2], given.labels, given.annotated, 0.5)
         assert float(losses["labelled"].detach()) == pytest.approx(float(known), rel=1e-6)
 
-    def test_the_teacher_sees_noise_that_is_cut_off_and_the_student_none(self, monkeypatch):
+    def test_the_teacher_sees_noise_that_is_cut_off_and_the_student_none(self):
         method, given = made("mean_teacher", noise=0.3), batch()
         seen: dict[str, Tensor] = {}
-        for name, network in (("teacher", method.network.encoder), ("student", method.network.student)):
+        for name, network in (
+            ("teacher", method.network.encoder),
+            ("student", method.network.student.encoder),
+        ):
             network.register_forward_pre_hook(lambda _, inputs, name=name: seen.update({name: inputs[0]}))
         compute(method, given)
         assert torch.equal(seen["student"], torch.cat([given.images, given.unlabelled]))

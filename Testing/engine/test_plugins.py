@@ -105,7 +105,8 @@ class TestWithEveryMethod:
         assert names and len(set(names)) == len(names), "a name twice would hide a loss from the curves"
         sum(sum(group.values()) for group in groups).backward()
         parameters = dict(method.network.named_parameters())
-        brought = [key for key in parameters if key in method.companion_keys()]
+        trained = {key for key, each in parameters.items() if each.requires_grad}
+        brought = [key for key in parameters if key in method.companion_keys() & trained]
         assert len(brought) == len(method.accompanied())
         assert all(bool(parameters[key].grad.any()) for key in brought)
 
@@ -135,6 +136,41 @@ class TestWithEveryMethod:
                     module.companion = None
             difference = refined - network(image)
         assert torch.allclose(difference, torch.full_like(difference, float(refine)), atol=1e-5)
+
+    @every_method
+    def test_two_networks_share_its_weight_and_their_losses_have_names_of_their_own(self, name):
+        method, seen = make(name), []
+        method.plugin.losses = lambda stream, moment: seen.append(stream) or {}
+        list(method.losses(batch(), MOMENT))
+        assert len({stream.name for stream in seen}) == len(seen)
+        total = sum(stream.share * stream.weight for stream in seen)
+        assert total == pytest.approx(1)
+        assert all(stream.labels is None or len(stream.labels) == 2 for stream in seen)
+
+
+class TestNetworksThatAreCopied:
+    def test_a_teachers_companion_is_the_average_of_its_students(self):
+        network = make("mean_teacher").network
+        for value, expected in ((3.0, 3.0), (5.0, 4.0)):  # α = 0, then 1/2
+            network.student.companion.bias.data.fill_(value)
+            network.follow(0.9)
+            assert network.companion.bias.tolist() == pytest.approx([expected] * 3)
+        assert not network.companion.bias.requires_grad
+
+    def test_a_labeller_keeps_its_companion_as_it_was(self):
+        network = make("pseudo_label").network
+        network.companion.bias.data.fill_(3.0)
+        network.freeze()
+        network.companion.bias.data.fill_(5.0)
+        network.freeze()
+        assert network.labeller.companion.bias.tolist() == [3.0] * 3
+        assert not network.labeller.companion.bias.requires_grad
+
+    @pytest.mark.parametrize("name", ["mean_teacher", "pseudo_label"])
+    def test_what_has_no_say_in_the_logits_is_not_copied(self, name):
+        method = make(name, refine=False)
+        brought = [each for each in method.network.modules() if isinstance(each, Companion)]
+        assert len(brought) == 1
 
 
 class TestOptions:

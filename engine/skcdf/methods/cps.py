@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from ..records import FieldError
 from .base import Batch, Method, Moment, Problem
 from .batch_statistics import kept_statistics
 from .labelled_loss import LabelledLoss
+from .plugin import Stream
 from .ramp import ramp
 from .supervised import SupervisedOptions
 
@@ -41,6 +42,7 @@ class Cps(Method):
 
     Options = CpsOptions
     uses_unlabelled = True
+    refines: ClassVar[bool] = False
     network: VNetPair
 
     def __init__(self, problem: Problem, options: CpsOptions) -> None:
@@ -55,6 +57,10 @@ class Cps(Method):
         }
         self.network = VNetPair(**self._arguments)
 
+    def accompanied(self) -> tuple[VNet, ...]:
+        """See `Method.accompanied`: both networks."""
+        return self.network.first, self.network.second
+
     def losses(self, batch: Batch, moment: Moment) -> Iterator[dict[str, Tensor]]:
         """See `Method.losses`; a group for each network.
 
@@ -62,23 +68,30 @@ class Cps(Method):
         network alone are in memory.
         """
         assert batch.unlabelled is not None  # the loop insists, since `uses_unlabelled`
+        first, second = self.network.first, self.network.second
         images = torch.cat([batch.images, batch.unlabelled])
         weight = ramp(moment.lagging, self.options.ramp_weight)
-        labels = pseudo_labels(self.network.second, images)
-        logits = self.network.first(images)
-        labels_of_first = logits.detach().argmax(1)
-        yield self._losses_of_one("", logits, batch, weight, labels)
-        del logits
-        logits = self.network.second(images)
-        yield self._losses_of_one("_second", logits, batch, weight, labels_of_first)
+        labels = pseudo_labels(second, images)
+        decoded = first.decoded(images)
+        labels_of_first = decoded.logits["main"].detach().argmax(1)
+        stream = Stream(images, decoded, first.decoded, batch.labels, batch.annotated, weight=0.5)
+        yield {**self._losses_of_one("", stream, weight, labels), **self.plugin_losses(stream, moment)}
+        del decoded, stream
+        decoded = second.decoded(images)
+        stream = Stream(
+            images, decoded, second.decoded, batch.labels, batch.annotated, weight=0.5, name="second_"
+        )
+        losses = self._losses_of_one("_second", stream, weight, labels_of_first)
+        yield {**losses, **self.plugin_losses(stream, moment)}
 
-    def _losses_of_one(
-        self, suffix: str, logits: Tensor, batch: Batch, weight: float, labels: Tensor
-    ) -> dict[str, Tensor]:
-        known = logits[: len(batch.images)]
-        crossed = cross_entropy(marginal_log_probabilities(logits, None), labels, self.options.gamma)
+    def _losses_of_one(self, suffix: str, stream: Stream, weight: float, pseudo: Tensor) -> dict[str, Tensor]:
+        assert stream.labels is not None
+        assert stream.annotated is not None
+        logits = stream.decoded.logits["main"]
+        known = logits[: len(stream.labels)]
+        crossed = cross_entropy(marginal_log_probabilities(logits, None), pseudo, self.options.gamma)
         return {
-            f"labelled{suffix}": self.supervised_loss(known, batch.labels, batch.annotated),
+            f"labelled{suffix}": self.supervised_loss(known, stream.labels, stream.annotated),
             f"crossed{suffix}": weight * crossed,
         }
 
@@ -88,7 +101,7 @@ class Cps(Method):
 
     def inference_network(self) -> tuple[str, dict[str, Any]]:
         """See `Method.inference_network`: both networks."""
-        return "vnet_pair", self._arguments
+        return "vnet_pair", {**self._arguments, **self.companion_arguments()}
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ from ..ranks import sum_over_ranks
 from ..records import FieldError
 from .base import Batch, Moment, require_share
 from .batch_statistics import gathered_statistics
+from .plugin import Plugin, Stream
 from .ramp import ramp
 from .supervised import Supervised, SupervisedOptions
 
@@ -57,14 +59,24 @@ class TaughtVNet(VNet):
         self.student.load_state_dict(own)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
+    def copy_companion(self) -> None:
+        """Gives the teacher a companion like the student's, which follows as all else does."""
+        self.companion = copy.deepcopy(self.student.companion)
+        if self.companion is not None:
+            self.companion.requires_grad_(False)
+
+    def parts(self) -> list[nn.Module]:
+        """What makes up the teacher."""
+        return [self.encoder, self.decoder, *([] if self.companion is None else [self.companion])]
+
     @torch.no_grad()
     def follow(self, ema: float) -> None:
         """teacher ← α · teacher + (1 − α) · student, with α = min(1 − 1/(t + 1), ``ema``) at the t-th time from 0."""
         steps = int(self.updates)
         weight = min(1 - 1 / (steps + 1), ema)
-        pairs = ((self.encoder, self.student.encoder), (self.decoder, self.student.decoder))
-        for teacher, student in pairs:
-            torch._foreach_lerp_(list(teacher.parameters()), list(student.parameters()), 1 - weight)
+        students = dict(self.student.named_parameters())
+        own = {name: each for name, each in self.named_parameters() if name in students}
+        torch._foreach_lerp_(list(own.values()), [students[name] for name in own], 1 - weight)
         self.updates += 1
 
 
@@ -77,6 +89,16 @@ class MeanTeacher(Supervised):
     options: MeanTeacherOptions
     network: TaughtVNet
 
+    def accompanied(self) -> tuple[VNet, ...]:
+        """See `Method.accompanied`: the student."""
+        return (self.network.student,)
+
+    def plug(self, plugin: Plugin) -> None:
+        """See `Method.plug`; the teacher gets a companion, too, if it has a say in the logits."""
+        super().plug(plugin)
+        if self.companion_arguments():
+            self.network.copy_companion()
+
     def begin_step(self) -> None:
         """The teacher follows."""
         self.network.follow(self.options.ema)
@@ -86,11 +108,15 @@ class MeanTeacher(Supervised):
         assert batch.unlabelled is not None  # the loop insists, since `uses_unlabelled`
         count = len(batch.images)
         taught = self._teachers_probabilities(batch.unlabelled)
-        logits = self.network.student(torch.cat([batch.images, batch.unlabelled]))
+        images, student = torch.cat([batch.images, batch.unlabelled]), self.network.student
+        decoded = student.decoded(images)
+        logits = decoded.logits["main"]
         weight = ramp(moment.lagging, self.options.ramp_weight)
+        stream = Stream(images, decoded, student.decoded, batch.labels, batch.annotated)
         yield {
             "labelled": self.supervised_loss(logits[:count], batch.labels, batch.annotated),
             "consistency": weight * squared_distance(_probabilities(logits[count:]), taught),
+            **self.plugin_losses(stream, moment),
         }
 
     @torch.no_grad()
@@ -107,8 +133,7 @@ class MeanTeacher(Supervised):
 
     def weights(self, patches: Callable[[], Iterable[Tensor]]) -> dict[str, Tensor]:
         """See `Method.weights`: the teacher's, its statistics, which noisy images have left, gathered anew."""
-        teacher: list[nn.Module] = [self.network.encoder, self.network.decoder]
-        with gathered_statistics(self.network, teacher, self.network, patches()):
+        with gathered_statistics(self.network, self.network.parts(), self.network, patches()):
             found = super().weights(patches)
         return {name: found[name] for name in self.inference_keys()}
 

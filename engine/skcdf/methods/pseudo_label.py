@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ from ..losses import cross_entropy_and_dice
 from ..networks.vnet import VNet
 from ..records import FieldError
 from .base import Batch, Moment, require_share
+from .plugin import Plugin, Stream
 from .ramp import ramp
 from .supervised import Supervised, SupervisedOptions
 
@@ -57,6 +59,11 @@ class VNetWithLabeller(VNet):
         self.labeller.eval()
         return self
 
+    def copy_companion(self) -> None:
+        """Gives the labeller a companion like the network's, to be frozen with the rest."""
+        self.labeller.companion = copy.deepcopy(self.companion)
+        self.labeller.requires_grad_(False).eval()
+
     @torch.no_grad()
     def freeze(self) -> None:
         """Makes the labeller what the network is now, if that was not done before."""
@@ -81,27 +88,37 @@ class PseudoLabel(Supervised):
     options: PseudoLabelOptions
     network: VNetWithLabeller
 
+    def plug(self, plugin: Plugin) -> None:
+        """See `Method.plug`; the labeller gets a companion, too, if it has a say in the logits."""
+        super().plug(plugin)
+        if self.companion_arguments():
+            self.network.copy_companion()
+
     def losses(self, batch: Batch, moment: Moment) -> Iterator[dict[str, Tensor]]:
         """See `Method.losses`; both by name from the first step on, the unlabelled one 0 at first."""
-        start, count = self.options.start, len(batch.images)
-        if moment.progress < start:
-            known = self.supervised_loss(self.network(batch.images), batch.labels, batch.annotated)
-            yield {"labelled": known, "unlabelled": torch.zeros_like(known)}
-            return
+        start, early = self.options.start, moment.progress < self.options.start
         assert batch.unlabelled is not None  # the loop insists, since `uses_unlabelled`
+        images = batch.images if early else torch.cat([batch.images, batch.unlabelled])
+        labels = None if early else self._labels(batch.unlabelled)
+        decoded = self.network.decoded(images)
+        known, unknown = decoded.logits["main"].tensor_split([len(batch.images)])
+        labelled = self.supervised_loss(known, batch.labels, batch.annotated)
+        unlabelled = torch.zeros_like(labelled)
+        if labels is not None:
+            weight = ramp((moment.progress - start) / (1 - start), self.options.ramp_weight)
+            unlabelled = weight * cross_entropy_and_dice(unknown, labels, gamma=self.options.gamma)
+        stream = Stream(images, decoded, self.network.decoded, batch.labels, batch.annotated)
+        yield {"labelled": labelled, "unlabelled": unlabelled, **self.plugin_losses(stream, moment)}
+
+    def _labels(self, images: Tensor) -> Tensor:
         self.network.freeze()
-        labels = self.network.labels(batch.unlabelled)
-        logits = self.network(torch.cat([batch.images, batch.unlabelled]))
-        weight = ramp((moment.progress - start) / (1 - start), self.options.ramp_weight)
-        yield {
-            "labelled": self.supervised_loss(logits[:count], batch.labels, batch.annotated),
-            "unlabelled": weight * cross_entropy_and_dice(logits[count:], labels, gamma=self.options.gamma),
-        }
+        return self.network.labels(images)
 
     def inference_keys(self) -> tuple[str, ...]:
         """See `Method.inference_keys`: the network without the one that labels."""
+        unneeded = {"frozen"} if self.companion_arguments() else {"frozen", *self.companion_keys()}
         names = self.network.state_dict()
-        return tuple(name for name in names if not name.startswith("labeller.") and name != "frozen")
+        return tuple(name for name in names if not name.startswith("labeller.") and name not in unneeded)
 
     def weights(self, patches: Callable[[], Iterable[Tensor]]) -> dict[str, Tensor]:
         """See `Method.weights`; without those of the network that labels."""
