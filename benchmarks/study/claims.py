@@ -1,0 +1,83 @@
+"""Whether the records decide a claim, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .evidence import Evidence, evidence, row_named
+from .intervals import Estimate, difference, estimate
+from .matrix import NNUNET, Budget, Claim, Matrix
+from .records import Records
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim's state.
+
+    Attributes:
+        claim: the claim.
+        budget: for which column.
+        state: ``reached``, ``missed`` or ``open``.
+        why: in words, with the figures.
+        row: the row that `BEST` stood for, or the claim's own.
+        estimate: the paired difference, where the claim is one.
+    """
+
+    claim: Claim
+    budget: Budget
+    state: str
+    why: str
+    row: str | None = None
+    estimate: Estimate | None = None
+
+
+def judge(matrix: Matrix, records: Records, scale: str, claim: Claim, budget: Budget) -> Verdict:
+    """Reached: the mean paired difference is at least the margin and its interval lies above 0, with all seeds."""
+    row = row_named(matrix, records, scale, claim.dataset, claim.better, budget)
+    better = evidence(matrix, records, scale, claim.dataset, row, budget) if row else None
+    if better is None:
+        return Verdict(claim, budget, "open", f"no figures of {row or 'any complete row'} yet", row)
+    if not better.is_complete:
+        return Verdict(claim, budget, "open", _seeds(better), row)
+    if not claim.than:
+        return _least(claim, budget, better)
+    than = evidence(matrix, records, scale, claim.dataset, claim.than, budget)
+    if than is None:
+        return Verdict(claim, budget, "open", f"no figures of {claim.than} yet", row)
+    if not than.is_complete:
+        return Verdict(claim, budget, "open", _seeds(than), row)
+    if claim.than == NNUNET and than.records[0]["status"] != "converged":
+        return Verdict(claim, budget, "open", "nnU-Net has not converged: no claim is made", row)
+    return _margin(matrix, claim, budget, better, than)
+
+
+def _margin(matrix: Matrix, claim: Claim, budget: Budget, better: Evidence, than: Evidence) -> Verdict:
+    organs = tuple(matrix.datasets[claim.dataset]["smallest"]) if claim.organs == "smallest" else ()
+    if better.cases != than.cases:
+        raise ValueError(f"{better.row} and {than.row} were tested on other cases")
+    one, other = better.values(organs=organs), than.values(organs=organs)
+    if len(one) != len(other):  # nnU-Net has one seed: it stands beside the mean of ours
+        one = one.mean(0, keepdims=True)
+    found = difference(one, other)
+    reached = found.mean >= claim.margin and found.low > 0
+    seeds = ", ".join(f"{each:+.3f}" for each in found.seeds)
+    why = f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}], by seed {seeds}; wanted {claim.margin:+.3f}"
+    return Verdict(claim, budget, "reached" if reached else "missed", why, better.row, found)
+
+
+def _least(claim: Claim, budget: Budget, better: Evidence) -> Verdict:
+    """By organ and seed."""
+    worst = min(
+        (estimate(better.values(organs=(organ,))[[seed]]).mean, organ, seed)
+        for organ in better.organs
+        for seed in range(len(better.records))
+    )
+    dice, organ, seed = worst
+    state = "reached" if np.isfinite(dice) and dice >= claim.least else "missed"
+    return Verdict(claim, budget, state, f"the least is {organ} with {dice:.3f}, seed {seed}", better.row)
+
+
+def _seeds(found: Evidence) -> str:
+    return f"{len(found.records)} of {found.wanted} seeds of {found.row}"

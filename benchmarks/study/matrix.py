@@ -1,0 +1,156 @@
+"""The matrix of runs, read from ``matrix.toml``: nothing of what is compared is decided in code."""
+
+from __future__ import annotations
+
+import shlex
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+FILE = Path(__file__).with_name("matrix.toml")
+Budget = Literal["iterations", "time"]
+NNUNET = "nnunet"
+BEST = "best"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method with its settings: one line of the tables.
+
+    Attributes:
+        name: part of file names.
+        title: for readers.
+        arguments: of ``skcdf train``.
+        rates: learning rates that are tried; none for an ablation, which takes that of the method it changes.
+    """
+
+    name: str
+    title: str
+    arguments: str
+    rates: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something to be decided: a difference of at least ``margin``, or every organ's Dice of at least ``least``.
+
+    Attributes:
+        text: in words.
+        dataset: where.
+        better: a row's name, or `BEST`.
+        than: a row's name or `NNUNET`; empty where ``least`` counts.
+        organs: ``all`` or ``smallest``.
+        margin: of mean Dice.
+        least: mean Dice of every organ with every seed.
+    """
+
+    text: str
+    dataset: str
+    better: str
+    than: str = ""
+    organs: str = "all"
+    margin: float = 0.0
+    least: float = 0.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Attributes:
+        scale, dataset: keys of the matrix.
+        row: name of a row or an ablation.
+        budget: ``iterations``: as many as every row has; ``time``: as many as the clock's time holds.
+        rate: learning rate.
+        seed: of every random draw.
+    """
+
+    scale: str
+    dataset: str
+    row: str
+    budget: Budget
+    rate: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of its record and of its folder."""
+        return f"{self.scale}-{self.dataset}-{self.row}-{self.budget}-lr{self.rate:g}-s{self.seed}"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """All of ``matrix.toml``; see there.
+
+    Attributes:
+        seeds: the first one chooses the learning rates.
+        clock: name of the row whose time the budget ``time`` is.
+        rows, ablations: by name, in order.
+        claims: what is to be decided.
+        datasets, scales, stages: as in the file.
+    """
+
+    seeds: tuple[int, ...]
+    clock: str
+    rows: dict[str, Row]
+    ablations: dict[str, Row]
+    claims: tuple[Claim, ...]
+    datasets: dict[str, dict[str, Any]]
+    scales: dict[str, dict[str, Any]]
+    stages: tuple[dict[str, Any], ...]
+
+    @classmethod
+    def load(cls, file: Path = FILE) -> Matrix:
+        """Reads the file; names that it uses and does not define raise ``ValueError``."""
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        rates = tuple(content["rates"])
+        rows = [Row(**{"rates": rates, **each}) for each in content["rows"]]
+        matrix = cls(
+            tuple(content["seeds"]),
+            content["clock"],
+            {row.name: Row(row.name, row.title, row.arguments, tuple(row.rates)) for row in rows},
+            {each["name"]: Row(**each) for each in content["ablations"]},
+            tuple(Claim(**each) for each in content["claims"]),
+            content["datasets"],
+            content["scales"],
+            tuple(content["stages"]),
+        )
+        matrix._check()
+        return matrix
+
+    def _check(self) -> None:
+        rows, used = set(self.rows), {self.clock}
+        for claim in self.claims:
+            used |= {claim.better, claim.than} - {BEST, NNUNET, ""}
+        for stage in self.stages:
+            used |= set(stage.get("rows", ()))
+            if set(stage["datasets"]) - set(self.datasets):
+                raise ValueError(f"matrix.toml: a stage names an unknown data set: {stage['datasets']}")
+        if used - rows:
+            raise ValueError(f"matrix.toml: there is no row called {', '.join(sorted(used - rows))}")
+        if len({len(row.rates) for row in self.rows.values()}) != 1:
+            raise ValueError("matrix.toml: every row must have as many learning rates to try as the others")
+
+    def row(self, name: str) -> Row:
+        """A row or an ablation."""
+        return self.rows.get(name) or self.ablations[name]
+
+    def iterations(self, scale: str, dataset: str) -> int:
+        """Optimiser steps in the budget ``iterations``."""
+        return int(self.scales[scale][dataset]["iterations"])
+
+    def tries(self, scale: str, dataset: str, row: str) -> list[Run]:
+        """The runs that a row's learning rate is chosen from."""
+        return [Run(scale, dataset, row, "iterations", rate, self.seeds[0]) for rate in self.rows[row].rates]
+
+    def arguments(self, run: Run, iterations: int) -> list[str]:
+        """Of ``skcdf train``, beside the pool and the run's folder."""
+        scale = self.scales[run.scale]
+        parts = (
+            self.row(run.row).arguments,
+            scale[run.dataset]["arguments"],
+            scale["arguments"],
+            f"--iterations {iterations} --learning-rate {run.rate:g} --seed {run.seed}",
+        )
+        return shlex.split(" ".join(parts))

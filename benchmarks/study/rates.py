@@ -1,0 +1,77 @@
+"""The choice of each row's learning rate, by the validation cases alone and with as many tries for every row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .matrix import Budget, Matrix, Run
+from .records import Record, Records, validation_only
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a row's learning rate was chosen.
+
+    Attributes:
+        dice: mean validation Dice of the best weights of every try, by learning rate; ``None``: not tried yet.
+        rate: the chosen one; ``None`` while a try is open.
+    """
+
+    dice: dict[float, float | None]
+    rate: float | None
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether the chosen rate is the smallest or largest try, so that a better one may lie beyond."""
+        return self.rate in (min(self.dice), max(self.dice))
+
+
+def choose_rate(matrix: Matrix, records: Records, scale: str, dataset: str, row: str) -> Choice:
+    """Takes the rate whose best validation is best; of equal ones the smaller. All tries must be finished."""
+    dice: dict[float, float | None] = {}
+    for run in matrix.tries(scale, dataset, row):
+        record = records.of(run)
+        dice[run.rate] = validation_dice(validation_only(record)) if record else None
+    known = {rate: value for rate, value in dice.items() if value is not None}
+    complete = len(known) == len(dice)
+    return Choice(dice, max(sorted(known), key=known.__getitem__) if complete else None)
+
+
+def validation_dice(record: Record) -> float:
+    """Mean Dice of the validation that chose a run's weights."""
+    return float(record["validation"]["best"]["dice"])
+
+
+def chosen_runs(
+    matrix: Matrix, records: Records, scale: str, dataset: str, row: str, budget: Budget
+) -> list[Run]:
+    """The runs of a row at its chosen learning rate, one a seed; none while the rate is open.
+
+    The budget ``time`` takes the rate that was chosen at equal iterations. An ablation takes that of the row that it
+    changes: the clock's.
+    """
+    chooser = row if row in matrix.rows else matrix.clock
+    rate = choose_rate(matrix, records, scale, dataset, chooser).rate
+    if rate is None:
+        return []
+    return [Run(scale, dataset, row, budget, rate, seed) for seed in matrix.seeds]
+
+
+def iterations_of(matrix: Matrix, records: Records, run: Run) -> int | None:
+    """Optimiser steps of a run; ``None`` while its budget is time and that of a step is not measured.
+
+    Equal time is equal by the training time that was measured in the tries of both rows on the same kind of machine:
+    CPU seconds where one thread computes, which other work on the machine hardly changes; else wall-clock seconds.
+    """
+    steps = matrix.iterations(run.scale, run.dataset)
+    if run.budget == "iterations" or run.row == matrix.clock:
+        return steps
+    clock, own = (mean_seconds(matrix, records, run, row) for row in (matrix.clock, run.row))
+    return max(1, round(steps * clock / own)) if clock and own else None
+
+
+def mean_seconds(matrix: Matrix, records: Records, run: Run, row: str) -> float | None:
+    """Mean training time of a row's tries; ``None`` while one is open."""
+    found = [records.of(each) for each in matrix.tries(run.scale, run.dataset, row)]
+    times = [record["training"][matrix.scales[run.scale]["time"]] for record in found if record]
+    return sum(times) / len(times) if len(times) == len(found) else None

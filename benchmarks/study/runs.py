@@ -1,0 +1,143 @@
+"""Carries out one run: train, and segment and evaluate the test cases where they are wanted; then its record."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import subprocess
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from skcdf import __version__
+from skcdf.trainer.checkpoint import FILE_NAME, TrainingState, read_state
+
+from .commands import Deadline, run_command, skcdf
+from .matrix import Matrix, Run
+from .records import Record, described, scores_of
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Bench:
+    """Where runs are carried out.
+
+    Args:
+        matrix: what is compared.
+        data: holds a folder for each data set.
+        work: gets pools, runs and predictions.
+        deadline: when everything stops, to be gone on with later.
+    """
+
+    def __init__(self, matrix: Matrix, data: Path, work: Path, deadline: Deadline) -> None:
+        self.matrix, self.data, self.work, self.deadline = matrix, data, work, deadline
+
+    def prepared(self, dataset: str) -> Path:
+        """Folder with the data set's ``pool`` and ``test``, made where it is missing."""
+        folder = self.work / dataset
+        if not (folder / "pool").exists():
+            script = ROOT / "training" / f"prepare_{dataset}.py"
+            run_command([script, self.data / dataset, folder], Deadline())
+        return folder
+
+    def carry_out(self, run: Run, iterations: int, test: bool) -> Record:
+        """Trains and, with ``test``, segments and evaluates; whatever of it is done already is not done again.
+
+        Raises:
+            OutOfTimeError: the deadline came; call again.
+            CommandFailedError: a command failed.
+        """
+        prepared, folder = self.prepared(run.dataset), self.work / "runs" / run.name
+        folder.mkdir(parents=True, exist_ok=True)
+        arguments = self.matrix.arguments(run, iterations)
+        if not (folder / "trained").exists():
+            self._skcdf(run, folder, "train", prepared / "pool", folder, "--name", run.name, *arguments)
+            (folder / "trained").touch()
+        record = self._record(run, folder, arguments)
+        if test:
+            record["test"] = self._test(run, prepared / "test", folder)
+            record["testing"] = summed(parts_of(folder), "segment")
+        return record
+
+    def _test(self, run: Run, test: Path, folder: Path) -> Record:
+        predictions, scores = folder / "predictions", folder / "scores.json"
+        if not scores.exists():
+            device = shlex.split(self.matrix.scales[run.scale]["arguments"])
+            self._skcdf(
+                run, folder, "segment", test / "images", predictions, "--model", folder / "model", *device
+            )
+            labels = ("--labels", self.matrix.datasets[run.dataset]["labels"])
+            self._skcdf(run, folder, "evaluate", predictions, test / "labels", *labels, "--output", scores)
+        return scores_of(json.loads(scores.read_text(encoding="utf-8")))
+
+    def _skcdf(self, run: Run, folder: Path, *arguments: object) -> None:
+        threads = self.matrix.scales[run.scale]["threads"]
+        environment = {"OMP_NUM_THREADS": str(threads)} if threads else None
+        skcdf(folder / "parts.jsonl", arguments, self.deadline, environment)
+
+    def _record(self, run: Run, folder: Path, arguments: list[str]) -> Record:
+        state = read_state(folder / FILE_NAME)
+        return {
+            **described(run),
+            "command": shlex.join(["skcdf", "train", "OUT/pool", "OUT/run", *arguments]),
+            **origin(),
+            "iterations": state.iteration,
+            "training": {
+                **summed(parts_of(folder), "train"),
+                "loop_seconds": round(state.seconds, 1),  # validations included; loading and planning not
+            },
+            "validation": validation_of(state),
+            "config": state.config,
+        }
+
+
+def parts_of(folder: Path) -> list[dict[str, Any]]:
+    """What the commands of a run took, in order."""
+    file = folder / "parts.jsonl"
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def summed(parts: list[dict[str, Any]], command: str) -> Record:
+    """What all parts of one command took together: times are added, of memory the most counts."""
+    own = [part for part in parts if part["command"] == command]
+    loads = [load for part in own for load in part["load"] if load is not None]
+    gpu = [part["gpu_gib"] for part in own if part["gpu_gib"]]
+    return {
+        "seconds": round(sum(part["seconds"] for part in own), 1),
+        "cpu_seconds": round(sum(part["cpu_seconds"] for part in own), 1),
+        "resident_gib": max(part["resident_gib"] or 0.0 for part in own),
+        "gpu_gib": max(gpu) if gpu else None,
+        "device": own[-1]["device"],
+        "threads": own[-1]["threads"],
+        "load": [min(loads), max(loads)] if loads else None,
+        "parts": len(own),
+    }
+
+
+def validation_of(state: TrainingState) -> Record:
+    """The ``validation`` part of a record: the curve, and the best one, whose weights were kept."""
+    best = state.best
+    if best is None:
+        raise ValueError("the run has no validation")
+    organs = {organ: None if dice is None else round(dice, 4) for organ, dice in best[2].items()}
+    return {
+        "best": {"iteration": best[0], "dice": round(best[1], 4), "organs": organs},
+        "curve": [[iteration, round(dice, 4)] for iteration, dice, _ in state.validations],
+    }
+
+
+def origin() -> Record:
+    """Where and when a figure was measured."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    return {
+        "date": date.today().isoformat(),
+        "commit": commit,
+        "machine": platform.machine(),
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
+        "skcdf": __version__,
+    }

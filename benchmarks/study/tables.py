@@ -1,0 +1,213 @@
+"""The whole report as Markdown, from the records alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import get_args
+
+from skcdf.files import write_text
+
+from .agenda import nnunet_run, open_tasks, unknown_to_engine
+from .claims import judge
+from .evidence import Evidence, evidence
+from .intervals import estimate
+from .markdown import span, table, with_interval
+from .matrix import NNUNET, Budget, Matrix
+from .rates import choose_rate, chosen_runs, validation_dice
+from .records import METRICS, Records, validation_only
+
+BEGIN, END = "<!-- accuracy: begin, written by benchmarks/accuracy.py -->", "<!-- accuracy: end -->"
+BUDGETS: tuple[Budget, ...] = get_args(Budget)
+HEADS = {"iterations": "equal iterations", "time": "equal time"}
+DIGITS = {"dice": 3, "asd_mm": 2, "hd95_mm": 1, "nsd": 3}
+
+
+def report(matrix: Matrix, records: Records) -> str:
+    """Everything that there is, scale by scale and data set by data set."""
+    parts = []
+    for scale, content in matrix.scales.items():
+        for dataset in matrix.datasets:
+            found = _dataset(matrix, records, scale, dataset)
+            if found:
+                parts += [f"#### {dataset}, {content['title']}", *found]
+        if any(judge(matrix, records, scale, each, "iterations").row for each in matrix.claims) or parts:
+            parts += _claims(matrix, records, scale) if _begun(matrix, records, scale) else []
+        parts.append(_open(matrix, records, scale))
+    return "\n\n".join(parts)
+
+
+def write_into(file: Path, text: str) -> None:
+    """Puts ``text`` between the marks in ``file``; ``ValueError`` where it has none."""
+    content = file.read_text(encoding="utf-8")
+    before, begin, rest = content.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{file}: the marks {BEGIN} and {END} are missing")
+    write_text(file, f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+
+
+def _begun(matrix: Matrix, records: Records, scale: str) -> bool:
+    return any(
+        records.of(run)
+        for dataset in matrix.datasets
+        for row in matrix.rows
+        for run in matrix.tries(scale, dataset, row)
+    )
+
+
+def _dataset(matrix: Matrix, records: Records, scale: str, dataset: str) -> list[str]:
+    found = [
+        each
+        for row in (*matrix.rows, NNUNET)
+        for budget in BUDGETS
+        if (each := evidence(matrix, records, scale, dataset, row, budget))
+        and not (budget == "time" and row in (matrix.clock, NNUNET))
+    ]
+    parts = []
+    if found:
+        parts += [_means(matrix, found), _organs(matrix, found)]
+    for part in (_rates(matrix, records, scale, dataset), _ablation(matrix, records, scale, dataset)):
+        parts += [part] if part else []
+    return parts
+
+
+def _title(matrix: Matrix, found: Evidence) -> str:
+    if found.row == NNUNET:
+        return f"nnU-Net on the labelled cases, {found.records[0]['status']}"
+    return matrix.rows[found.row].title
+
+
+def _means(matrix: Matrix, found: list[Evidence]) -> str:
+    rows = [["", "budget", "iterations", "rate", "Dice", "by seed", "missed", "minutes", "GiB"]]
+    for each in found:
+        both = each.row == matrix.clock
+        opponent = each.row == NNUNET
+        rows.append(
+            [
+                _title(matrix, each),
+                "its own" if opponent else "both" if both else HEADS[each.budget],
+                _steps(each),
+                "-" if opponent else f"{each.records[0]['rate']:g}",
+                with_interval(mean := estimate(each.values())),
+                ", ".join(f"{seed:.3f}" for seed in mean.seeds),
+                str(each.missed()),
+                _minutes(each),
+                _memory(each),
+            ]
+        )
+    cases = len(found[0].cases)
+    seeds = found[0].wanted
+    text = (
+        f"Mean Dice over organs on {cases} test cases, with its 95 % bootstrap interval over cases; {seeds} seeds "
+        "each where no fewer are listed. Missed: organs that were not found at all, over cases and seeds. Minutes: "
+        "training in CPU time on one thread, or by the clock on a GPU. GiB: the training's peak."
+    )
+    return f"{text}\n\n{table(rows, 2)}"
+
+
+def _steps(found: Evidence) -> str:
+    record = found.records[0]
+    return f"{record['epochs']['run']} epochs" if found.row == NNUNET else str(record["iterations"])
+
+
+def _minutes(found: Evidence) -> str:
+    times = [record["training"] for record in found.records]
+    if found.row == NNUNET:
+        return f"{times[0]['seconds'] / 60:.1f}"
+    key = "loop_seconds" if times[0]["gpu_gib"] else "cpu_seconds"
+    return span([each[key] / 60 for each in times], 1)
+
+
+def _memory(found: Evidence) -> str:
+    times = [record["training"] for record in found.records]
+    if found.row == NNUNET:
+        return "-"
+    return f"{max(each['gpu_gib'] or each['resident_gib'] for each in times):.1f}"
+
+
+def _organs(matrix: Matrix, found: list[Evidence]) -> str:
+    """One line an organ and row."""
+    rows = [["organ", "", "budget", "Dice", "ASD mm", "HD95 mm", "NSD at 3 mm", "missed"]]
+    for organ in found[0].organs:
+        for each in found:
+            figures = [
+                with_interval(estimate(each.values(metric, (organ,))), DIGITS[metric]) for metric in METRICS
+            ]
+            budget = (
+                "its own"
+                if each.row == NNUNET
+                else "both"
+                if each.row == matrix.clock
+                else HEADS[each.budget]
+            )
+            rows.append([organ, _title(matrix, each), budget, *figures, str(each.missed(organ))])
+    text = "By organ; ASD and HD95 over the cases in which it was found."
+    return f"{text}\n\n{table(rows, 3)}"
+
+
+def _rates(matrix: Matrix, records: Records, scale: str, dataset: str) -> str:
+    """Which learning rates were tried, and what the validation cases said."""
+    rows = [["", "tries: rate and validation Dice", "chosen"]]
+    for name, row in matrix.rows.items():
+        choice = choose_rate(matrix, records, scale, dataset, name)
+        if all(value is None for value in choice.dice.values()):
+            continue
+        tries = ", ".join(
+            f"{rate:g}: {'open' if dice is None else f'{dice:.3f}'}" for rate, dice in choice.dice.items()
+        )
+        chosen = (
+            "open"
+            if choice.rate is None
+            else f"{choice.rate:g}{' (edge of the tries)' if choice.at_edge else ''}"
+        )
+        rows.append([row.title, tries, chosen])
+    if len(rows) == 1:
+        return ""
+    return (
+        "Learning rates, chosen by the mean Dice of the best weights on the validation cases, seed "
+        f"{matrix.seeds[0]}, at equal iterations; as many tries for every row.\n\n{table(rows, 2)}"
+    )
+
+
+def _ablation(matrix: Matrix, records: Records, scale: str, dataset: str) -> str:
+    """SKCDF with one part changed, on the validation cases."""
+    lines = []
+    for name in (matrix.clock, *matrix.ablations):
+        runs = chosen_runs(matrix, records, scale, dataset, name, "iterations")
+        dice = [validation_dice(validation_only(record)) for run in runs if (record := records.of(run))]
+        if dice:
+            spread = f" ± {stdev(dice):.3f}" if len(dice) > 1 else ""
+            seeds = ", ".join(f"{each:.3f}" for each in dice)
+            lines.append([matrix.row(name).title, f"{fmean(dice):.3f}{spread}", seeds])
+    if len(lines) < 2:
+        return ""
+    head = ["", "validation Dice", "by seed"]
+    return (
+        "SKCDF with one part changed, at its own learning rate, on the validation cases (best weights of each run; "
+        f"mean ± standard deviation over seeds).\n\n{table([head, *lines])}"
+    )
+
+
+def _claims(matrix: Matrix, records: Records, scale: str) -> list[str]:
+    rows = [["claim", "budget", "", "mean paired difference [95 % interval over cases]"]]
+    for claim in matrix.claims:
+        for budget in BUDGETS:
+            verdict = judge(matrix, records, scale, claim, budget)
+            best = f"; best is {verdict.row}" if claim.better == "best" and verdict.row else ""
+            rows.append([claim.text, HEADS[budget], f"**{verdict.state}**", f"{verdict.why}{best}"])
+    return [f"What was to be decided, {matrix.scales[scale]['title']}:", table(rows, 4)]
+
+
+def _open(matrix: Matrix, records: Records, scale: str) -> str:
+    """What is not measured, in a sentence or two."""
+    tasks = [task for task in open_tasks(matrix, records, scale) if task.run.row != NNUNET]
+    waiting = [name for name in (*matrix.rows, *matrix.ablations) if unknown_to_engine(matrix.row(name))]
+    parts = [f"Open at scale {scale}: {len(tasks)} runs that can be begun now"]
+    if waiting:
+        parts.append(f"rows that this version cannot train: {', '.join(waiting)}")
+    for dataset in matrix.datasets:
+        record = records.of(nnunet_run(scale, dataset))
+        state = record["status"] if record else "not run"
+        parts.append(f"nnU-Net on {dataset}: {state}")
+    return "; ".join(parts) + "."
