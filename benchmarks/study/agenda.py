@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 
 from skcdf.commands.train_arguments import add_arguments, chosen_settings
 from skcdf.errors import SkcdfError
-from skcdf.methods import method_options
+from skcdf.preprocessing import Intensity, PreprocessingPlan
+from skcdf.trainer import TrainingConfig
 
 from .matrix import NNUNET, Budget, Matrix, Row, Run
 from .rates import chosen_runs, iterations_of
@@ -103,9 +104,10 @@ def unknown_to_engine(row: Row) -> str:
     parser = _Parser()
     add_arguments(parser)
     try:
-        settings = chosen_settings(parser.parse_args(["POOL", "RUN", *shlex.split(row.arguments)]))
-        options = settings.get("method_options")
-        method_options(settings["method"], settings.get("compat", "corrected"), options)
+        settings: dict[str, Any] = chosen_settings(
+            parser.parse_args(["POOL", "RUN", *shlex.split(row.arguments)])
+        )
+        TrainingConfig(PreprocessingPlan(Intensity("z_score"), spacing=(1, 1, 1)), **settings)
     except SkcdfError as error:
         return error.message
     return ""

@@ -60,18 +60,18 @@ def chosen_runs(
 def iterations_of(matrix: Matrix, records: Records, run: Run) -> int | None:
     """Optimiser steps of a run; ``None`` while its budget is time and that of a step is not measured.
 
-    Equal time is equal by the training time that was measured in the tries of both rows on the same kind of machine:
-    CPU seconds where one thread computes, which other work on the machine hardly changes; else wall-clock seconds.
+    Equal time is equal by what was measured in the tries of both rows: CPU seconds where one thread computes, else the
+    clock's. Other work on a machine makes a step take longer, also in CPU time, so each row's quickest try counts.
     """
     steps = matrix.iterations(run.scale, run.dataset)
     if run.budget == "iterations" or run.row == matrix.clock:
         return steps
-    clock, own = (mean_seconds(matrix, records, run, row) for row in (matrix.clock, run.row))
+    clock, own = (least_seconds(matrix, records, run, row) for row in (matrix.clock, run.row))
     return max(1, round(steps * clock / own)) if clock and own else None
 
 
-def mean_seconds(matrix: Matrix, records: Records, run: Run, row: str) -> float | None:
-    """Mean training time of a row's tries; ``None`` while one is open."""
+def least_seconds(matrix: Matrix, records: Records, run: Run, row: str) -> float | None:
+    """Training time of the quickest of a row's tries; ``None`` while one is open."""
     found = [records.of(each) for each in matrix.tries(run.scale, run.dataset, row)]
     times = [record["training"][matrix.scales[run.scale]["time"]] for record in found if record]
-    return sum(times) / len(times) if len(times) == len(found) else None
+    return min(times) if len(times) == len(found) else None

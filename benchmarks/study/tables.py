@@ -102,8 +102,16 @@ def _means(matrix: Matrix, found: list[Evidence]) -> str:
         f"Mean Dice over organs on {cases} test cases, with its 95 % bootstrap interval over cases; {seeds} seeds "
         "each where no fewer are listed. Missed: organs that were not found at all, over cases and seeds. Minutes: "
         "training in CPU time on one thread, or by the clock on a GPU. GiB: the training's peak."
+        f"{_loads(found)}"
     )
     return f"{text}\n\n{table(rows, 2)}"
+
+
+def _loads(found: list[Evidence]) -> str:
+    """How busy the machine was: CPU time, too, is longer on a busy one."""
+    records = (record for each in found for record in each.records)
+    loads = [load for record in records for load in record["training"].get("load") or ()]
+    return f" Load average of the machine meanwhile: {min(loads):.1f} to {max(loads):.1f}." if loads else ""
 
 
 def _steps(found: Evidence) -> str:
