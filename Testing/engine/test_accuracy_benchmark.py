@@ -285,7 +285,7 @@ class TestTables:
     def test_show_every_organ_with_every_metric(self, tested):
         text = tables.report(MATRIX, tested)
         assert len([line for line in text.splitlines() if line.startswith("| larynx |")]) == 2
-        assert "ASD mm" in text and "HD95 mm" in text and "NSD" in text
+        assert "ASD mm" in text and "HD95 mm" in text and "NSD at 3 mm" in text
 
     def test_show_the_tries_and_what_is_open(self, tested):
         text = tables.report(MATRIX, tested)

@@ -98,8 +98,8 @@ class Opponent:
         if not scores.exists():
             where = ("-d", NUMBER[run.dataset], "-c", "3d_fullres", "-f", 0, "-device", _device(run))
             self._child(root, epochs, "nnUNetv2_predict", "-i", images, "-o", found, *where)
-            labels = ("--labels", self.bench.matrix.datasets[run.dataset]["labels"])
-            evaluate = ("-m", "skcdf", "evaluate", found, test / "labels", *labels, "--output", scores)
+            how = self.bench.evaluation(run.dataset)
+            evaluate = ("-m", "skcdf", "evaluate", found, test / "labels", *how, "--output", scores)
             run_command(evaluate, self.bench.deadline)
         return scores_of(json.loads(scores.read_text(encoding="utf-8")))
 

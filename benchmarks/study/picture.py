@@ -145,7 +145,7 @@ class _Drawing:
         for value in found.seeds if len(found.seeds) > 1 else ():
             self._circle(self._x(value), y, 3.2, PAPER, color)
         self._dot(self._x(found.mean), y, budget)
-        self._text(self._x(found.high) + 8, y, f"{found.mean:.3f}", color, 12, "lm")
+        self._text(self._x(max((found.high, *found.seeds))) + 8, y, f"{found.mean:.3f}", color, 12, "lm")
 
     def _dot(self, x: float, y: float, budget: Budget) -> None:
         """A disc or, so that colour is not the only key, a square."""

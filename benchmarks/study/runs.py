@@ -62,6 +62,11 @@ class Bench:
             record["testing"] = summed(parts_of(folder), "segment")
         return record
 
+    def evaluation(self, dataset: str) -> tuple[object, ...]:
+        """Arguments of ``skcdf evaluate`` for a data set."""
+        content = self.matrix.datasets[dataset]
+        return ("--labels", content["labels"], "--tolerance-mm", content["tolerance_mm"])
+
     def _test(self, run: Run, test: Path, folder: Path) -> Record:
         predictions, scores = folder / "predictions", folder / "scores.json"
         if not scores.exists():
@@ -69,8 +74,8 @@ class Bench:
             self._skcdf(
                 run, folder, "segment", test / "images", predictions, "--model", folder / "model", *device
             )
-            labels = ("--labels", self.matrix.datasets[run.dataset]["labels"])
-            self._skcdf(run, folder, "evaluate", predictions, test / "labels", *labels, "--output", scores)
+            how = self.evaluation(run.dataset)
+            self._skcdf(run, folder, "evaluate", predictions, test / "labels", *how, "--output", scores)
         return scores_of(json.loads(scores.read_text(encoding="utf-8")))
 
     def _skcdf(self, run: Run, folder: Path, *arguments: object) -> None:

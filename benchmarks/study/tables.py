@@ -66,7 +66,7 @@ def _dataset(matrix: Matrix, records: Records, scale: str, dataset: str) -> list
     ]
     parts = []
     if found:
-        parts += [_means(matrix, found), _organs(matrix, found)]
+        parts += [_means(matrix, found), _organs(matrix, found, matrix.datasets[dataset]["tolerance_mm"])]
     for part in (_rates(matrix, records, scale, dataset), _ablation(matrix, records, scale, dataset)):
         parts += [part] if part else []
     return parts
@@ -134,9 +134,9 @@ def _memory(found: Evidence) -> str:
     return f"{max(each['gpu_gib'] or each['resident_gib'] for each in times):.1f}"
 
 
-def _organs(matrix: Matrix, found: list[Evidence]) -> str:
-    """One line an organ and row."""
-    rows = [["organ", "", "budget", "Dice", "ASD mm", "HD95 mm", "NSD at 3 mm", "missed"]]
+def _organs(matrix: Matrix, found: list[Evidence], tolerance: float) -> str:
+    """One line an organ and row; folded, since there are many."""
+    rows = [["organ", "", "budget", "Dice", "ASD mm", "HD95 mm", f"NSD at {tolerance:g} mm", "missed"]]
     for organ in found[0].organs:
         for each in found:
             figures = [
@@ -150,8 +150,8 @@ def _organs(matrix: Matrix, found: list[Evidence]) -> str:
                 else HEADS[each.budget]
             )
             rows.append([organ, _title(matrix, each), budget, *figures, str(each.missed(organ))])
-    text = "By organ; ASD and HD95 over the cases in which it was found."
-    return f"{text}\n\n{table(rows, 3)}"
+    text = "By organ; ASD and HD95 over the cases in which it was found"
+    return f"<details><summary>{text}</summary>\n\n{table(rows, 3)}\n\n</details>"
 
 
 def _rates(matrix: Matrix, records: Records, scale: str, dataset: str) -> str:
