@@ -14,8 +14,9 @@ from .evidence import Evidence, evidence
 from .intervals import estimate
 from .markdown import span, table, with_interval
 from .matrix import NNUNET, Budget, Matrix
+from .nnunet import moving_mean
 from .rates import choose_rate, chosen_runs, validation_dice
-from .records import METRICS, Records, validation_only
+from .records import METRICS, Record, Records, validation_only
 
 BEGIN, END = "<!-- accuracy: begin, written by benchmarks/accuracy.py -->", "<!-- accuracy: end -->"
 BUDGETS: tuple[Budget, ...] = get_args(Budget)
@@ -67,6 +68,8 @@ def _dataset(matrix: Matrix, records: Records, scale: str, dataset: str) -> list
     parts = []
     if found:
         parts += [_means(matrix, found), _organs(matrix, found, matrix.datasets[dataset]["tolerance_mm"])]
+    opponent = records.of(nnunet_run(scale, dataset))
+    parts += [_opponent(opponent)] if opponent else []
     for part in (_rates(matrix, records, scale, dataset), _ablation(matrix, records, scale, dataset)):
         parts += [part] if part else []
     return parts
@@ -152,6 +155,22 @@ def _organs(matrix: Matrix, found: list[Evidence], tolerance: float) -> str:
             rows.append([organ, _title(matrix, each), budget, *figures, str(each.missed(organ))])
     text = "By organ; ASD and HD95 over the cases in which it was found"
     return f"<details><summary>{text}</summary>\n\n{table(rows, 3)}\n\n</details>"
+
+
+def _opponent(record: Record) -> str:
+    """nnU-Net's curve: the moving mean of its validation Dice at every tenth of both schedules."""
+    epochs = record["epochs"]["scheduled"]
+    rows = [["schedule", *(f"{tenth}0 %" for tenth in range(1, 11))]]
+    for each, curve in record["curves"].items():
+        smooth = moving_mean(curve)
+        ends = [max(1, round(int(each) * tenth / 10)) for tenth in range(1, 11)]
+        rows.append(
+            [f"{each} epochs", *(f"{smooth[end - 1]:.3f}" if end <= len(smooth) else "-" for end in ends)]
+        )
+    return (
+        f"nnU-Net: {record['status']} after {record['epochs']['run']} of {epochs} epochs. Moving mean of its "
+        f"validation Dice on the way. Converged means: {record['rule']}.\n\n{table(rows)}"
+    )
 
 
 def _rates(matrix: Matrix, records: Records, scale: str, dataset: str) -> str:

@@ -1,0 +1,195 @@
+"""What the accuracy benchmark makes of its records, how runs go on, and how nnU-Net's are read."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from accuracy_records import MATRIX, finish_tests, finish_tries, record
+from torch import nn, optim
+
+from skcdf.trainer.checkpoint import FILE_NAME, TrainingState, save_checkpoint
+from study import commands, nnunet, runs, tables
+from study.first_table import first_tables
+from study.matrix import Run
+from study.picture import panels, write_picture
+from study.records import Records, scores_of, values
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def records(tmp_path) -> Records:
+    return Records(tmp_path / "records")
+
+
+class TestTables:
+    @pytest.fixture
+    def tested(self, records) -> Records:
+        for row, dice in (("supervised", 0.5), ("skcdf", 0.54)):
+            finish_tries(records, row, 0.05, seconds=90)
+            finish_tests(records, row, dice)
+        return records
+
+    def test_show_means_intervals_seeds_and_what_was_missed(self, tested):
+        tested.get("cpu-openkbp-skcdf-iterations-lr0.05-s0")["test"]["organs"]["larynx"]["missed"] = 2
+        line = next(
+            line for line in tables.report(MATRIX, tested).splitlines() if line.startswith("| SKCDF, corr")
+        )
+        assert "| both | 500 | 0.05 | 0.550 [" in line and "0.540, 0.550, 0.560 | 2 |" in line
+
+    def test_show_every_organ_with_every_metric(self, tested):
+        text = tables.report(MATRIX, tested)
+        assert len([line for line in text.splitlines() if line.startswith("| larynx |")]) == 2
+        assert "ASD mm" in text and "HD95 mm" in text and "NSD at 3 mm" in text
+
+    def test_show_the_tries_and_what_is_open(self, tested):
+        text = tables.report(MATRIX, tested)
+        assert "| supervised | 0.02: 0.500, 0.05: 0.605, 0.125: 0.500 | 0.05 |" in text
+        assert "nnU-Net on openkbp: not run" in text
+
+    def test_go_between_the_marks_and_nowhere_else(self, tested, tmp_path):
+        file = tmp_path / "results.md"
+        file.write_text(f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n")
+        tables.write_into(file, "new")
+        tables.write_into(file, "newer")
+        assert file.read_text() == f"before\n{tables.BEGIN}\n\nnewer\n\n{tables.END}\nafter\n"
+        file.write_text("no marks")
+        with pytest.raises(ValueError, match="marks"):
+            tables.write_into(file, "new")
+
+    def test_the_results_page_has_the_marks(self):
+        page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+        assert page.index(tables.BEGIN) < page.index(tables.END)
+
+    def test_the_first_tables_are_those_of_the_results_page(self):
+        page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8").splitlines()
+        figures = [line for line in first_tables().splitlines() if line.startswith("| ") and "±" in line]
+        assert len(figures) == 9 and not [line for line in figures if line not in page]
+
+    def test_the_picture_has_a_panel_for_what_is_tested(self, tested, tmp_path):
+        (panel,) = panels(MATRIX, tested)
+        assert [title for title, _ in panel.rows] == ["supervised (3 seeds)", "SKCDF, corrected (3 seeds)"]
+        write_picture(tmp_path / "accuracy.png", MATRIX, tested)
+        assert (tmp_path / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+    def test_no_picture_of_nothing(self, records, tmp_path):
+        with pytest.raises(ValueError, match="no run has figures"):
+            write_picture(tmp_path / "accuracy.png", MATRIX, records)
+
+
+class TestRecords:
+    def test_keep_every_case_and_survive_reading(self, records):
+        def score(dice: float | None, presence: str = "present") -> dict[str, Any]:
+            names = ("dice", "average_surface_distance_mm", "hausdorff95_mm", "normalized_surface_dice")
+            return {"organ": "larynx", "presence": presence, **dict.fromkeys(names, dice)}
+
+        report = {
+            "cases": {
+                "a.nii.gz": [score(0.51239)],
+                "b.nii.gz": [score(0.0, "missed")],
+                "c.nii.gz": [score(None)],
+            }
+        }
+        run = MATRIX.tries("cpu", "openkbp", "skcdf")[0]
+        records.write(run.name, {**record(run, 0.5), "test": scores_of(report)})
+        found = Records(records.folder).tested(run)
+        assert found["test"]["cases"] == ["a", "b", "c"] and found["test"]["organs"]["larynx"]["missed"] == 1
+        assert values(found)[:, 0] == pytest.approx([0.5124, 0.0, np.nan], nan_ok=True)
+
+    def test_those_of_the_project_are_what_their_names_say(self):
+        fields = [field.name for field in dataclasses.fields(Run)]
+        for file in Records().folder.glob("*.json"):
+            found = json.loads(file.read_text(encoding="utf-8"))
+            run = Run(**{name: found[name] for name in fields})
+            assert run.name == file.stem
+            if run.row in MATRIX.rows:
+                assert run.rate in MATRIX.rows[run.row].rates and found["validation"]["best"]["dice"] <= 1
+
+
+class TestGoingOn:
+    def test_a_command_is_asked_to_stop_at_the_deadline(self, tmp_path):
+        script = (
+            "import signal, sys, time, pathlib\n"
+            "def stop(*_): pathlib.Path(sys.argv[1]).write_text('kept'); sys.exit(130)\n"
+            "signal.signal(signal.SIGINT, stop)\npathlib.Path(sys.argv[2]).touch()\ntime.sleep(60)\n"
+        )
+        deadline = commands.Deadline(1 / 60)
+        begin = time.monotonic()
+        with pytest.raises(commands.OutOfTimeError):
+            commands.run_command(["-c", script, tmp_path / "kept", tmp_path / "began"], deadline)
+        assert time.monotonic() - begin < 30
+        assert not (tmp_path / "began").exists() or (tmp_path / "kept").read_text() == "kept"
+
+    def test_a_command_that_fails_is_told(self):
+        with pytest.raises(commands.CommandFailedError, match="ended with 3"):
+            commands.run_command(["-c", "raise SystemExit(3)"], commands.Deadline())
+
+    def test_a_run_goes_on_and_adds_up_what_its_parts_took(self, tmp_path, monkeypatch):
+        called: list[str] = []
+
+        def skcdf(parts: Path, arguments: Any, deadline: Any, environment: Any) -> None:
+            called.append(arguments[0])
+            line = {
+                "command": arguments[0],
+                "seconds": 10.0,
+                "cpu_seconds": 8.0,
+                "resident_gib": 1.0 + len(called),
+            }
+            line |= {"gpu_gib": None, "device": "CPU", "threads": 1, "load": [1.0, len(called)], "code": 0}
+            with parts.open("a") as stream:
+                stream.write(json.dumps(line) + "\n")
+            if len(called) == 1:
+                raise commands.OutOfTimeError
+            if arguments[0] == "train":
+                state = TrainingState(
+                    {}, {}, 500, 15.0, validations=[[250, 0.4, {}], [500, 0.61238, {"larynx": 0.6}]]
+                )
+                network = nn.Linear(1, 1)
+                save_checkpoint(
+                    parts.parent / FILE_NAME, network, optim.SGD(network.parameters(), 0.1), state
+                )
+            if arguments[0] == "evaluate":
+                Path(arguments[-1]).write_text('{"cases": {}}')
+
+        monkeypatch.setattr(runs, "skcdf", skcdf)
+        (tmp_path / "work" / "openkbp" / "pool").mkdir(parents=True)
+        bench = runs.Bench(MATRIX, tmp_path, tmp_path / "work", commands.Deadline())
+        run = MATRIX.tries("cpu", "openkbp", "skcdf")[0]
+        with pytest.raises(commands.OutOfTimeError):
+            bench.carry_out(run, 500, test=False)
+        found = bench.carry_out(run, 500, test=False)
+        assert (found["training"]["cpu_seconds"], found["training"]["resident_gib"]) == (16.0, 3.0)
+        assert found["training"]["parts"] == 2 and found["training"]["load"] == [1.0, 2]
+        assert found["validation"]["best"] == {"iteration": 500, "dice": 0.6124, "organs": {"larynx": 0.6}}
+        assert "test" not in found and called == ["train", "train"]
+        assert "test" in bench.carry_out(run, 500, test=True)
+        assert called == ["train", "train", "segment", "evaluate"]
+
+
+class TestOpponent:
+    LOG = "{t}: Epoch {e} \n{t}: Pseudo dice [{a}, {b}] \n{t}: Epoch time: 5.25 s \n"
+
+    def test_its_curve_comes_from_its_logs_and_repeated_epochs_count_once(self, tmp_path):
+        def log(name: str, *epochs: tuple[int, str, str]) -> None:
+            lines = (self.LOG.format(t="2026-11-26 08:00:00.1", e=e, a=a, b=b) for e, a, b in epochs)
+            (tmp_path / f"training_log_{name}.txt").write_text("".join(lines))
+
+        log("2026_1", (0, "np.float32(0.25)", "np.float32(0.75)"), (1, "0.2", "0.2"))
+        time.sleep(0.02)
+        log("2026_2", (1, "0.6", "0.8"), (2, "nan", "0.9"))
+        assert nnunet.read_curve(tmp_path) == [0.5, 0.7, 0.9]
+        assert nnunet.train_seconds(tmp_path) == 21.0
+
+    def test_has_converged_only_by_the_rule(self):
+        flat, rising = [0.7] * 100, list(np.linspace(0, 0.7, 100))
+        assert nnunet.has_converged({100: flat, 50: flat[:50]}, 100)
+        assert not nnunet.has_converged({100: flat[:90], 50: flat[:50]}, 100), "not at its end"
+        assert not nnunet.has_converged({100: rising, 50: flat[:50]}, 100), "still rising"
+        assert not nnunet.has_converged({100: flat, 50: [0.6] * 50}, 100), "half as long was worse"
+        assert not nnunet.has_converged({4: flat[:4], 2: flat[:2]}, 4), "too short to say"
