@@ -142,4 +142,7 @@ def next_task(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except ValueError as problem:  # a file without marks, nothing to draw, a matrix that contradicts itself
+        sys.exit(f"error: {problem}")

@@ -20,7 +20,12 @@ def record(run: Run, validation: float, test: float | None = None, seconds: floa
     found: dict[str, Any] = {
         **dataclasses.asdict(run),
         "iterations": 500,
-        "training": {"cpu_seconds": seconds, "loop_seconds": seconds, "gpu_gib": None, "resident_gib": 1.2},
+        "training": {
+            "loop_cpu_seconds": seconds,
+            "loop_seconds": seconds,
+            "gpu_gib": None,
+            "resident_gib": 1.2,
+        },
         "validation": {"best": {"iteration": 500, "dice": validation, "organs": {}}},
     }
     if test is not None:

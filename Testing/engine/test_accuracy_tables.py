@@ -165,6 +165,7 @@ class TestGoingOn:
             bench.carry_out(run, 500, test=False)
         found = bench.carry_out(run, 500, test=False)
         assert (found["training"]["cpu_seconds"], found["training"]["resident_gib"]) == (16.0, 3.0)
+        assert (found["training"]["loop_seconds"], found["training"]["loop_cpu_seconds"]) == (15.0, 12.0)
         assert found["training"]["parts"] == 2 and found["training"]["load"] == [1.0, 2]
         assert found["validation"]["best"] == {"iteration": 500, "dice": 0.6124, "organs": {"larynx": 0.6}}
         assert "test" not in found and called == ["train", "train"]

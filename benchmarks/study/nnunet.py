@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ class Opponent:
         return {
             **described(run),
             **origin(),
+            "nnunetv2": self._version(),
             "epochs": {"scheduled": epochs, "run": len(curves[epochs])},
             "status": "converged" if has_converged(curves, epochs) else "not converged",
             "rule": RULE,
@@ -78,6 +80,10 @@ class Opponent:
             "training": {"seconds": train_seconds(_fold(root, epochs)), "device": _device(run)},
             "test": self._test(run, root, epochs),
         }
+
+    def _version(self) -> str:
+        command = [self.python, "-c", "from importlib.metadata import version; print(version('nnunetv2'))"]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     def _train(self, run: Run, root: Path, epochs: int) -> list[float]:
         """Trains to the end of a schedule, with a folder of results of its own; returns its curve."""

@@ -90,10 +90,7 @@ class Bench:
             "command": shlex.join(["skcdf", "train", "OUT/pool", "OUT/run", *arguments]),
             **origin(),
             "iterations": state.iteration,
-            "training": {
-                **summed(parts_of(folder), "train"),
-                "loop_seconds": round(state.seconds, 1),  # validations included; loading and planning not
-            },
+            "training": trained(summed(parts_of(folder), "train"), state.seconds),
             "validation": validation_of(state),
             "config": state.config,
         }
@@ -120,6 +117,20 @@ def summed(parts: list[dict[str, Any]], command: str) -> Record:
         "load": [min(loads), max(loads)] if loads else None,
         "parts": len(own),
     }
+
+
+def trained(training: Record, loop_seconds: float) -> Record:
+    """What a training took, with the time of its loop: validations included, loading and planning not.
+
+    These come again with every part of an interrupted run, so the loop's time is what runs are compared by. Its CPU
+    time is its share of that of all parts.
+    """
+    share = loop_seconds / training["seconds"] if training["seconds"] else 0.0
+    loop = {
+        "loop_seconds": round(loop_seconds, 1),
+        "loop_cpu_seconds": round(training["cpu_seconds"] * share, 1),
+    }
+    return {**training, **loop}
 
 
 def validation_of(state: TrainingState) -> Record:

@@ -126,7 +126,7 @@ def _minutes(found: Evidence) -> str:
     times = [record["training"] for record in found.records]
     if found.row == NNUNET:
         return f"{times[0]['seconds'] / 60:.1f}"
-    key = "loop_seconds" if times[0]["gpu_gib"] else "cpu_seconds"
+    key = "loop_seconds" if times[0]["gpu_gib"] else "loop_cpu_seconds"
     return span([each[key] / 60 for each in times], 1)
 
 
