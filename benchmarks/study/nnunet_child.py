@@ -10,6 +10,7 @@ often.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib.metadata import entry_points
 from typing import Any
@@ -35,6 +36,9 @@ def set_length() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background jobs inherit that it is ignored
     sys.argv = sys.argv[1:]
     if sys.argv[0] == "nnUNetv2_train":
         set_length()
