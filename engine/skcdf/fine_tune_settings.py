@@ -12,6 +12,7 @@ from .errors import SkcdfError
 from .models import ModelBundle
 from .plan import PRESETS as SCRATCH_ITERATIONS
 from .plan import Budget, make_plan
+from .plugins import PLUGINS
 from .preprocessing import PreprocessingPlan
 from .progress import CancelToken
 from .recipes import published_recipe
@@ -97,7 +98,7 @@ def settings_from_parent(
         }
         values["learning_rate"] = PUBLISHED_RATE
     config = TrainingConfig(**{**values, **chosen})
-    config = replace(config, method_options=_with_heads(config, parent))
+    config = replace(config, method_options=_with_heads(config, parent), **_kept_plugin(parent, chosen))
     if "warm_up" not in chosen and start_of(config, dataset.label_set, parent).fresh:
         config = replace(config, warm_up=min(LONGEST_WARM_UP, round(WARM_UP_SHARE * config.iterations)))
     return config
@@ -200,6 +201,20 @@ def _with_heads(config: TrainingConfig, parent: ModelBundle) -> dict[str, Any]:
         if consistent != (config.compat == "corrected"):
             options.setdefault("heads", "consistent" if consistent else "permuted")
     return options
+
+
+def _kept_plugin(parent: ModelBundle, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """The plug-in that the parent's segmentation needs, as it was, unless the user decides otherwise."""
+    companion = parent.network.arguments.get("companion")
+    options = chosen.get("plugin_options", {})
+    if (
+        companion is None
+        or chosen.get("plugin", companion["name"]) != companion["name"]
+        or "preset" in options
+    ):
+        return {}
+    name = companion["name"]
+    return {"plugin": name, "plugin_options": {**PLUGINS[name].options_of(companion), **options}}
 
 
 def _check_names(chosen: Mapping[str, Any], *more: str) -> None:

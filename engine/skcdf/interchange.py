@@ -132,6 +132,11 @@ def export_published(model: ModelBundle, file: Path) -> None:
             "Only models of the published form can be exchanged: train with --compat published.",
         )
     weights = model.load_weights()
+    if "companion" in arguments:
+        raise SkcdfError(
+            f"{source}: a plug-in refines what its network finds, and the published program has none.",
+            "Export it as a model folder.",
+        )
     with torch.device("meta"):
         needed = SKCDF(**arguments).state_dict()
     lacking = [name for name in needed if name not in weights]

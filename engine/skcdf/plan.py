@@ -118,15 +118,17 @@ def make_plan(
         Cancelled: the token was raised.
     """
     chosen = dict(chosen or {})
-    method = chosen.get("method", "supervised")
+    trained: dict[str, Any] = {
+        name: chosen[name] for name in ("method", "plugin", "plugin_options") if name in chosen
+    }
     filters = chosen.get("filters", 32 if device.name == "cuda" else 16)
     if "patch_size" in chosen:
         voxels = math.prod(chosen["patch_size"])
     else:
-        voxels = _affordable(label_set, device, budget, filters, method, cancel)
+        voxels = _affordable(label_set, device, budget, filters, trained, cancel)
         if voxels < _SMALL_PATCH and filters > 8 and "filters" not in chosen:
             filters = 8
-            voxels = _affordable(label_set, device, budget, filters, method, cancel)
+            voxels = _affordable(label_set, device, budget, filters, trained, cancel)
     voxels = max(voxels, PATCH_STEP**3)
     spacing = chosen.pop("spacing", None) or _spacing(survey, voxels)
     shape = np.maximum(np.median(survey.extents, axis=0) / spacing, 1)
@@ -135,7 +137,7 @@ def make_plan(
         _intensity(survey), spacing=spacing, body_threshold=AIR_HU if survey.modality == "CT" else None
     )
     config = TrainingConfig(
-        preprocessing, patch, method, filters=filters, batch_size=2, iterations=PRESETS["standard"]
+        preprocessing, patch, filters=filters, batch_size=2, iterations=PRESETS["standard"]
     )
     config = replace(config, **chosen)
     seconds = measure_iteration(config, label_set, device, cancel=cancel)
@@ -195,7 +197,7 @@ def _affordable(
     device: Device,
     budget: Budget,
     filters: int,
-    method: str,
+    trained: Mapping[str, Any],
     cancel: CancelToken | None,
 ) -> int:
     """Voxels of the largest of `PROBES` whose step fits memory and time; 0 when none does.
@@ -207,12 +209,12 @@ def _affordable(
     seconds_allowed = budget.minutes * 60 / PRESETS["standard"]
     for patch in PROBES:
         config = TrainingConfig(
-            PreprocessingPlan(Intensity("z_score"), spacing=(1, 1, 1)), patch, method, filters=filters
+            PreprocessingPlan(Intensity("z_score"), spacing=(1, 1, 1)), patch, filters=filters, **trained
         )
         voxels = math.prod(patch)
         bytes_per_voxel = _BYTES_PER_ACTIVATION * filters + 16 * label_set.number_of_classes
         patches = config.batch_size
-        if method_class(method).uses_unlabelled:
+        if method_class(config.method).uses_unlabelled:
             patches += config.unlabelled_batch_size
         if patches * bytes_per_voxel * voxels > budget.memory_gib * 2**30:
             break

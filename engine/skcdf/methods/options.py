@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import field, fields
 from typing import Any
 
 from ..errors import SkcdfError
 from ..records import FieldError, record_from_plain
 from .base import Compat
+
+
+def repair(corrected: Any, published: Any, why: str) -> Any:
+    """A setting in which the two faces differ."""
+    return field(default=corrected, metadata={"published": published, "why": why})
 
 
 def face_options(kind: type[Any], owner: str, compat: Compat, chosen: Mapping[str, Any]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -77,3 +77,13 @@ class Plugin(ABC):
         """The argument ``companion`` of the network that segments: its name in `networks.COMPANIONS` and what it is
         built from. ``None``: it is not needed there."""
         return None
+
+    @classmethod
+    def options_of(cls, companion: Mapping[str, Any]) -> dict[str, Any]:
+        """The options with which a companion fits weights that were trained with another.
+
+        Args:
+            companion: what `inference_arguments` said then.
+        """
+        known = {each.name for each in fields(cls.Options)}
+        return {name: value for name, value in companion.items() if name in known}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -16,18 +16,14 @@ from .base import Batch, Method, Moment, Problem, require_share
 from .batch_statistics import gathered_statistics
 from .class_balance import annotated_counts, draw_mask, first_four_counts, keep_probabilities
 from .labelled_loss import LabelledLoss
+from .options import repair
 from .plugin import Stream
 from .ramp import ramp
 
 
-def _repair(corrected: Any, published: Any, why: str) -> Any:
-    """A setting in which the two faces of the method differ."""
-    return field(default=corrected, metadata={"published": published, "why": why})
-
-
 def _tuned(ours: Any, published: Any) -> Any:
     """A setting whose published value is no mistake, but suits a training of another length."""
-    return _repair(ours, published, "tuned for trainings of a thousand steps (docs/results.md)")
+    return repair(ours, published, "tuned for trainings of a thousand steps (docs/results.md)")
 
 
 @dataclass(frozen=True)
@@ -48,16 +44,16 @@ class SkcdfOptions:
         dropout: of channels. attention_dropout: in SKC.
     """
 
-    mask: Literal["select", "multiply"] = _repair(
+    mask: Literal["select", "multiply"] = repair(
         "select", "multiply", "a dropped voxel must not count as background of uniform probability"
     )
-    class_counts: Literal["annotated", "first_four"] = _repair(
+    class_counts: Literal["annotated", "first_four"] = repair(
         "annotated", "first_four", "four volumes may lack a class, and then the masks are NaN"
     )
-    heads: Literal["consistent", "permuted"] = _repair(
+    heads: Literal["consistent", "permuted"] = repair(
         "consistent", "permuted", "the projection must see the same channels in both modes"
     )
-    statistics: Literal["gathered", "running"] = _repair(
+    statistics: Literal["gathered", "running"] = repair(
         "gathered",
         "running",
         "decoder_u's running statistics belong to weights that its copies have replaced",

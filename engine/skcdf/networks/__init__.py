@@ -10,6 +10,7 @@ from torch import nn
 from ..errors import SkcdfError
 from .companion import Accompanied, Companion
 from .decoupled import SKCDF, DecoupledVNet
+from .scdl import Scdl
 from .vnet import VNet
 from .vnet_pair import VNetPair
 
@@ -18,7 +19,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "vnet_pair": VNetPair,
     "skcdf": DecoupledVNet,
 }
-COMPANIONS: dict[str, Callable[..., Companion]] = {}
+COMPANIONS: dict[str, Callable[..., Companion]] = {"scdl": Scdl}
 
 
 def build_network(name: str, arguments: dict[str, Any], source: str = "model") -> nn.Module:

@@ -26,12 +26,14 @@ class Decoded:
         last: its last feature map x9 ``(batch, filters, z, y, x)``, on which the heads sit.
         logits: by head, ``(batch, class, z, y, x)``; refined where a companion does so.
         noted: what the companion keeps for its losses, by name; the first axis is that of the images.
+        companion: who noted it.
     """
 
     features: Sequence[Tensor]
     last: Tensor
     logits: dict[str, Tensor]
     noted: dict[str, Tensor] = field(default_factory=dict)
+    companion: Companion | None = field(default=None, repr=False)
 
     def of(self, images: slice) -> Decoded:
         """What was made of some of the images."""
@@ -40,6 +42,7 @@ class Decoded:
             self.last[images],
             {head: each[images] for head, each in self.logits.items()},
             {name: each[images] for name, each in self.noted.items()},
+            self.companion,
         )
 
 
@@ -56,6 +59,19 @@ class Companion(nn.Module):
     def forward(self, decoder: Decoder, features: Sequence[Tensor], heads: Sequence[str] | None) -> Decoded:
         """See `Accompanied.decode`."""
         raise NotImplementedError
+
+
+class Borrowed(Companion):
+    """Another network's companion: used, but neither trained nor kept twice."""
+
+    def __init__(self, companion: Companion) -> None:
+        super().__init__()
+        self._lender = (companion,)  # a tuple hides it from torch
+
+    def forward(self, decoder: Decoder, features: Sequence[Tensor], heads: Sequence[str] | None) -> Decoded:
+        """See `Accompanied.decode`."""
+        decoded: Decoded = self._lender[0](decoder, features, heads)
+        return decoded
 
 
 class Accompanied(nn.Module):

@@ -8,9 +8,10 @@ from typing import Any
 from ..errors import SkcdfError
 from ..methods import Compat, Plugin, Problem
 from ..methods.options import face_options
+from .scdl import ScdlPlugin
 
 NONE = "none"
-PLUGINS: dict[str, type[Plugin]] = {}
+PLUGINS: dict[str, type[Plugin]] = {"scdl": ScdlPlugin}
 
 
 def plugin_options(name: str, compat: Compat = "corrected", chosen: Mapping[str, Any] | None = None) -> Any:

@@ -2,7 +2,8 @@
 
 Classes are known by identity, never by value: an organ keeps its rows of the heads wherever the new label set puts
 it. Between methods, encoder and decoders are copied; what the other method does not have starts fresh. A teacher's
-student and a network that labels start as the network that segments does.
+student and a network that labels start as the network that segments does. A plug-in's tensors are kept where they fit,
+the rows of its classes like those of the heads.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,7 @@ from ..errors import SkcdfError
 from ..labels import Label, LabelSet
 from ..methods import Problem
 from ..models import ModelBundle
+from ..networks.companion import PREFIX
 from ..networks.decoupled import DecoupledVNet
 from .config import TrainingConfig
 
@@ -69,11 +72,16 @@ def start_of(config: TrainingConfig, label_set: LabelSet, parent: ModelBundle) -
     torch.manual_seed(config.seed)
     problem = Problem(1, label_set.number_of_classes, config.filters, config.patch_size, loss=config.loss)
     method = config.build_method(problem)
-    return transferred_weights(method.network, config.method, label_set, parent)
+    companion = method.companion_arguments().get("companion")
+    return transferred_weights(method.network, config.method, label_set, parent, companion)
 
 
 def transferred_weights(
-    network: nn.Module, method: str, label_set: LabelSet, parent: ModelBundle
+    network: nn.Module,
+    method: str,
+    label_set: LabelSet,
+    parent: ModelBundle,
+    companion: Mapping[str, Any] | None = None,
 ) -> Transfer:
     """What of ``parent`` goes into a fresh network.
 
@@ -82,6 +90,7 @@ def transferred_weights(
         method: its name.
         label_set: of the training to come.
         parent: the model to start from; it may lack what only further training needs.
+        companion: what `Plugin.inference_arguments` says of the plug-in.
 
     Raises:
         SkcdfError: filters, channels or patch size differ, or the parent's weights cannot be read.
@@ -97,6 +106,11 @@ def transferred_weights(
             weights[name] = tensor.clone()
             continue
         source = next((given[each] for each in _sources(name) if each in given), None)
+        if _is_companions(name):
+            source, whole = _companions(name, tensor, source, label_set, matches)
+            weights[name] = source.to(tensor.dtype).clone()
+            (carried if whole else fresh).append(name)
+            continue
         if source is None and (_is_knowledge(name) or name.startswith("second.decoder.")):
             weights[name] = tensor.clone()
             fresh.append(name)
@@ -111,8 +125,14 @@ def transferred_weights(
         (fresh if ".heads." in name and len(matches) < len(label_set.labels) else carried).append(name)
     _require_same_heads(network, parent)
     kinds = _kind(own), _kind(given)
-    notes = (*_method_notes(method, parent, *kinds, fresh), *_class_notes(label_set, parent, matches))
-    return Transfer(weights, tuple(carried), tuple(fresh), notes, kinds[0] == kinds[1])
+    same_classes = len(matches) == len(label_set.labels) == len(parent.label_set.labels)
+    alike = _is_refined_alike(companion, parent, weights, fresh if same_classes else [PREFIX])
+    notes = (
+        *_method_notes(method, parent, *kinds, fresh),
+        *_plugin_notes(companion, parent),
+        *_class_notes(label_set, parent, matches),
+    )
+    return Transfer(weights, tuple(carried), tuple(fresh), notes, alike and kinds[0] == kinds[1])
 
 
 def matched_values(label_set: LabelSet, parent: LabelSet) -> dict[int, int]:
@@ -148,6 +168,34 @@ def _kind(names: Collection[str]) -> str:
     if any(map(_is_knowledge, names)):
         return "skcdf"
     return "vnet_pair" if any(name.startswith("second.") for name in names) else "vnet"
+
+
+def _is_companions(name: str) -> bool:
+    return name.startswith(PREFIX) or f".{PREFIX}" in name
+
+
+def _companions(
+    name: str, own: Tensor, source: Tensor | None, label_set: LabelSet, matches: dict[int, int]
+) -> tuple[Tensor, bool]:
+    """A plug-in's tensor, and whether all of it was the parent's; a new organ has the fresh row of a proxy."""
+    if source is None or source.shape[1:] != own.shape[1:]:
+        return own, False
+    if not name.endswith(".proxies"):
+        return (source, True) if source.shape == own.shape else (own, False)
+    values = [0, *(matches.get(label.value) for label in label_set.labels)]
+    rows = [own[value] if theirs is None else source[theirs] for value, theirs in enumerate(values)]
+    return torch.stack(rows), None not in values
+
+
+def _is_refined_alike(
+    companion: Mapping[str, Any] | None, parent: ModelBundle, weights: dict[str, Tensor], fresh: list[str]
+) -> bool:
+    """Whether a plug-in says at the start what the parent's says: the same, or nothing."""
+    theirs = parent.network.arguments.get("companion")
+    if companion is None or theirs is None:
+        added = [each for name, each in weights.items() if f"{PREFIX}projections." in name]
+        return companion is theirs or (companion is not None and not any(bool(each.any()) for each in added))
+    return dict(companion) == theirs and not any(map(_is_companions, fresh))
 
 
 def _sources(name: str) -> list[str]:
@@ -243,6 +291,16 @@ def _method_notes(
     if any(name.startswith("second.") for name in fresh):
         what += "; the second network has a fresh decoder, so that the two differ"
     return [f"The method changes from {parent.training.method} to {method}: {what}."]
+
+
+def _plugin_notes(companion: Mapping[str, Any] | None, parent: ModelBundle) -> list[str]:
+    theirs = parent.network.arguments.get("companion")
+    if companion is not None or theirs is None:
+        return []
+    return [
+        f"The plug-in {theirs['name']}, which refines what the parent finds, goes, so that the start is worse than "
+        "the parent."
+    ]
 
 
 def _class_notes(label_set: LabelSet, parent: ModelBundle, matches: dict[int, int]) -> list[str]:
