@@ -32,6 +32,7 @@ from skcdf.launch import Launch, launched
 from skcdf.methods import Batch, Method, Moment, Problem, build_method
 from skcdf.methods import skcdf as skcdf_module
 from skcdf.models import ModelBundle
+from skcdf.plugins import build_plugin
 from skcdf.ranks import joined, rank
 from skcdf.trainer import trainer as trainer_module
 from skcdf.trainer.checkpoint import read_state
@@ -47,8 +48,11 @@ METHODS = {
     "cps": ("cps", "corrected", {}),
     "pseudo_label": ("pseudo_label", "corrected", {}),
     "gradient_aware": ("supervised", "corrected", {}),
+    "scdl": ("skcdf", "corrected", {"dropout": 0.0, "attention_dropout": 0.0}),
 }
-GATHERING = {"corrected", "mean_teacher"}
+GATHERING = {"corrected", "mean_teacher", "scdl"}
+PLUGIN_OPTIONS = {"noise": "fixed", "ramp": "consistency"}
+"""Of the method that is named after its plug-in."""
 SIZES = ["--shape", "40", "40", "48", "--spacing", "7", "9", "9"]
 CASES = ["--labelled", "2", "--unlabelled", "1", "--validation", "3"]
 BATCHES = {"--batch-size": "1", "--unlabelled-batch-size": "1", "--validations": "2"}
@@ -300,8 +304,12 @@ def made(name: str) -> Method:
         counts.astype(float),
         "ga" if name == "gradient_aware" else "ce_dice",
     )
-    made = build_method(method, problem, compat, options)
+    plugin = build_plugin("scdl", problem, compat, PLUGIN_OPTIONS) if name == "scdl" else None
+    made = build_method(method, problem, compat, options, plugin)
     made.network.double()
+    for module in made.network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
     return made
 
 

@@ -97,8 +97,8 @@ def settings_from_parent(
             name: value for name, value in recipe.items() if name not in ("method", "patch_size", *TIED)
         }
         values["learning_rate"] = PUBLISHED_RATE
-    config = TrainingConfig(**{**values, **chosen})
-    config = replace(config, method_options=_with_heads(config, parent), **_kept_plugin(parent, chosen))
+    config = TrainingConfig(**{**values, **chosen, **_kept_plugin(parent, chosen)})
+    config = replace(config, method_options=_with_heads(config, parent))
     if "warm_up" not in chosen and start_of(config, dataset.label_set, parent).fresh:
         config = replace(config, warm_up=min(LONGEST_WARM_UP, round(WARM_UP_SHARE * config.iterations)))
     return config

@@ -17,6 +17,7 @@ from ..methods import Moment, Plugin, Problem, Stream
 from ..networks.companion import Accompanied, Borrowed, without_autocast
 from ..networks.scdl import Scdl
 from ..networks.tokens import class_shares, token_grid
+from ..ranks import sum_over_ranks, world_size
 from .alignment import (
     anchor_loss,
     assignment,
@@ -107,7 +108,8 @@ class ScdlPlugin(Plugin):
             focused = self._focused(stream, shares, present)
         with without_autocast(stream.images.device):
             losses = self._alignment(decoded, shares, stream.annotated)
-            losses = {name: share * loss for name, loss in losses.items()}
+            shared = sum_over_ranks(torch.stack(list(losses.values()))) / world_size()
+            losses = {name: share * loss for name, loss in zip(losses, shared, strict=True)}
             if present is not None and focused is not None:
                 means = _scdl(decoded.companion).distribution.means
                 losses["anchor"] = anchor_loss(means, focused, present)
