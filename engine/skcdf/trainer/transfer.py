@@ -2,8 +2,8 @@
 
 Classes are known by identity, never by value: an organ keeps its rows of the heads wherever the new label set puts
 it. Between methods, encoder and decoders are copied; what the other method does not have starts fresh. A teacher's
-student and a network that labels start as the network that segments does. A plug-in's tensors are kept where they fit,
-the rows of its classes like those of the heads.
+student and a network that labels start as the network that segments does. A plug-in's tensors are kept where they
+fit, the rows of its classes like those of the heads.
 """
 
 from __future__ import annotations
@@ -205,8 +205,9 @@ def _sources(name: str) -> list[str]:
         return _sources(rest)
     if part == "second":
         # Two networks that are alike would stay so, and learn nothing from each other.
-        others = _sources(rest) if rest.startswith("encoder.") else [rest.replace("decoder", "decoder_l", 1)]
-        return [name, *others]
+        if rest.startswith("encoder."):
+            return [name, *_sources(rest)]
+        return [name, rest.replace("decoder", "decoder_l", 1)] if rest.startswith("decoder.") else [name]
     if part not in ("decoder", "decoder_l", "decoder_u"):
         return [name, f"first.{name}"]
     decoders = {
@@ -288,7 +289,7 @@ def _method_notes(
         what += ", the SKC blocks start fresh"
     elif parent_kind == "skcdf":
         what += ", the SKC blocks between them go, so that the start is worse than the parent"
-    if any(name.startswith("second.") for name in fresh):
+    if any(name.startswith("second.decoder.") for name in fresh):
         what += "; the second network has a fresh decoder, so that the two differ"
     return [f"The method changes from {parent.training.method} to {method}: {what}."]
 
