@@ -55,7 +55,7 @@ LAYERS = (
             "pool_newcomer",
         ),
         *("model_version", "model_store"),
-        *("preprocessing", "networks", "losses", "metrics", "survey"),
+        *("preprocessing", "networks", "losses", "ga_losses", "metrics", "survey"),
         *("published_metrics", "protocols", "originals"),
     },
     {"methods", "plugins"},
