@@ -6,11 +6,11 @@ The application itself never imports torch: on some computers that ends it.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from skcdf.files import end_process_tree
 from skcdf.offline_bundle import wheels_of
 
 from .ChildProcess import ChildProcess
+from .PipWords import heard, pipFailure, removalFailure
 from .Readiness import NEEDED, Readiness, readinessFromDoctor
-from .Signal import callSafely
+from .Signal import Signal, callSafely
 from .Texts import _
 
 CHECK_PATIENCE_S = 180.0
@@ -68,6 +69,7 @@ class Installation:
 
     Attributes:
         readiness: what the last look has found; ``None`` before the first.
+        failed: emits all that pip has printed when it fails, for a log.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Installation:
         self._command, self._makeChild, self._clock = command, makeChild, clock
         self._look: _Look | None = None
         self.readiness: Readiness | None = None
+        self.failed = Signal()
 
     @property
     def checking(self) -> bool:
@@ -170,16 +173,15 @@ class Installation:
                 _("The PyTorch extension is not installed."),
                 _("Install it in the Extensions Manager, restart Slicer, and press Set up PyTorch again."),
             ) from error
-        try:
-            logic = PyTorchUtils.PyTorchUtilsLogic()
-            if state in ("half", "broken"):  # pip takes what is there for good, and would leave it
+        logic = PyTorchUtils.PyTorchUtilsLogic()
+        if state in ("half", "broken"):  # pip takes what is there for good, and would leave it
+            with self._told("PyTorch", isRemoval=True):
                 logic.uninstallTorch()
+        with self._told("PyTorch"):
             logic.installTorch(askConfirmation=False, torchVersionRequirement=TORCH_REQUIREMENT)
-        except Exception as error:  # whatever pip, the network or torch's own import may raise
-            raise _failed("PyTorch", error) from error
 
     def installRequirements(self, requirementsFile: Path | str) -> None:
-        """Installs the other packages, where they are missing.
+        """Installs the other packages, where they are missing or damaged.
 
         Args:
             requirementsFile: one requirement per line.
@@ -187,18 +189,22 @@ class Installation:
         Raises:
             SkcdfError: the installation failed.
         """
-        try:
+        wanted = Path(requirementsFile).read_text(encoding="utf-8").split()
+        damaged = self._damaged([name for name in NEEDED if name != "torch"])
+        with self._told(", ".join(wanted)):
+            # Slicer asks the description of a package alone, which a damaged one has.
+            _reinstall([each for each in wanted if each.startswith(damaged)] if damaged else [])
             try:
                 from slicer import packaging
             except ImportError:  # before Slicer 5.12
                 slicer.util.pip_install(["-r", str(requirementsFile)])
                 return
             requirements = packaging.load_requirements(str(requirementsFile))
-            # The user has agreed already, to all that will be installed.
-            packaging.pip_ensure(requirements, prompt_install=False, requester="SKCDFSegmenter")
-        except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
-            names = ", ".join(Path(requirementsFile).read_text(encoding="utf-8").split())
-            raise _failed(names, error) from error
+            # The user has agreed already, to all that will be installed; the panel shows how it goes, since Slicer's
+            # own window would show pip's tracebacks.
+            packaging.pip_ensure(
+                requirements, prompt_install=False, requester="SKCDFSegmenter", show_progress=False
+            )
 
     def installFromFolder(self, wheelsFolder: Path | str) -> None:
         """Installs what is missing from a folder of wheels or an offline bundle, without any network.
@@ -216,12 +222,30 @@ class Installation:
         names = ["torch" + TORCH_REQUIREMENT] * plan.torch + list(plan.packages)
         if not names:
             return
-        repair = ["--force-reinstall"] if plan.repair else []
-        options = ["--no-index", "--find-links", str(folder), *repair]
-        try:
-            slicer.util.pip_install([*options, *names])
-        except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
-            raise _failed(", ".join(names), error) from error
+        options = ["--no-index", "--find-links", str(folder)]
+        damaged = self._damaged(NEEDED)
+        with self._told(", ".join(names)):
+            _reinstall([each for each in names if each.startswith(damaged)] if damaged else [], options)
+            _pipInstall([*options, *names])
+
+    @contextmanager
+    def _told(self, what: str, *, isRemoval: bool = False) -> Iterator[None]:
+        """Makes whatever pip, the network or torch's own import may raise a sentence; the log gets pip's words."""
+        with heard() as lines:
+            try:
+                yield
+            except Exception as error:
+                self.failed.emit(
+                    "\n".join((_("Installing {packages} failed:").format(packages=what), *lines))
+                )
+                if isRemoval:
+                    raise removalFailure(what, error, lines, self._known().sitePackages) from error
+                raise pipFailure(what, error, lines) from error
+
+    def _damaged(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those that are there and do not work."""
+        readiness = self._known()
+        return tuple(name for name in names if readiness.stateOf(name) in ("half", "broken"))
 
     def _known(self) -> Readiness:
         return self.readiness if self.readiness is not None else self.wait()
@@ -286,10 +310,17 @@ def _obstacles(readiness: Readiness) -> list[SkcdfError]:
     return obstacles
 
 
-def _failed(what: str, error: Exception) -> SkcdfError:
-    return SkcdfError(
-        _("{packages}: not installed ({reason}).").format(packages=what, reason=error),
-        _(
-            "Check the network connection and the proxy settings, or install from a folder with downloaded packages."
-        ),
-    )
+def _reinstall(names: list[str], options: list[str] | None = None) -> None:
+    """Replaces packages that pip takes for good; those that they need are left alone, NumPy among them."""
+    if names:
+        _pipInstall(["--force-reinstall", "--no-deps", *(options or []), *names])
+
+
+def _pipInstall(arguments: list[str]) -> None:
+    """Slicer's pip, without a window of its own, which would show pip's tracebacks."""
+    try:
+        from slicer import packaging
+    except ImportError:  # before Slicer 5.12
+        slicer.util.pip_install(arguments)
+        return
+    packaging.pip_install(arguments, show_progress=False)

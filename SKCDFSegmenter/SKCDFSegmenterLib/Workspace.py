@@ -77,6 +77,7 @@ class Workspace:
         self.worker.logged.connect(self.log.hear)
         self.training.said.connect(self.log.hear)
         self.training.ended.connect(self.log.hearTraining)
+        self.installation.failed.connect(self.log.write)
         self.pool.changed.connect(self.poolChanged.emit)
         self.teaching.modelsChanged.connect(self.modelsChanged.emit)
         self.teaching.changed.connect(self.trainingChanged.emit)

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import types
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
 
 from child_process import PlainChildProcess, isAlive, launched, scripted, waitUntil
+from wheel_files import makeWheel
 from worker_bench import Clock
 
 from skcdf.errors import SkcdfError
@@ -273,7 +273,7 @@ class TestOthers:
         monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
         monkeypatch.setattr(slicer, "packaging", packaging, raising=False)
         bench().installation.installRequirements(requirements)
-        options = {"prompt_install": False, "requester": "SKCDFSegmenter"}
+        options = {"prompt_install": False, "requester": "SKCDFSegmenter", "show_progress": False}
         assert asked == [((REQUIREMENTS.split(),), options)]
 
     def test_slicer_before_that_installs_as_well(self, slicer, bench, requirements, monkeypatch):
@@ -291,20 +291,6 @@ class TestOthers:
         monkeypatch.setattr(slicer.util, "pip_install", fail)
         with pytest.raises(SkcdfError, match=re.escape("safetensors>=0.4, nibabel>=5.2: not installed")):
             bench().installation.installRequirements(requirements)
-
-
-def makeWheel(folder, name, version):
-    """A package that holds its version and nothing else, as pip takes it."""
-    information = f"{name}-{version}.dist-info"
-    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(f"{name}/__init__.py", f"__version__ = {version!r}\n")
-        wheel.writestr(
-            f"{information}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-        )
-        wheel.writestr(
-            f"{information}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        wheel.writestr(f"{information}/RECORD", "")
 
 
 class TestFromFolder:
