@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .Installation import InstallPlan
 from .ProjectWords import sizeInWords
 from .Readiness import Readiness
 from .Texts import _
+
+_TITLES = {"torch": "PyTorch"}
 
 
 def missingInWords(readiness: Readiness, plan: InstallPlan) -> str:
@@ -24,15 +28,31 @@ def missingInWords(readiness: Readiness, plan: InstallPlan) -> str:
     elif plan.torch:
         sentences.append(_("PyTorch, which computes the models, is not installed yet."))
     if plan.packages:
-        sentences.append(_("These packages are missing: {names}.").format(names=", ".join(plan.packages)))
+        isDamaged = any(readiness.stateOf(name) in ("half", "broken") for name in plan.packages)
+        text = _("These packages are missing or damaged: {names}.") if isDamaged else ""
+        text = text or _("These packages are missing: {names}.")
+        sentences.append(text.format(names=", ".join(plan.packages)))
     return " ".join(sentences)
+
+
+def neededFirst(readiness: Readiness | None, names: Sequence[str]) -> str:
+    """What must be installed before something can begin, as a sentence; empty: nothing that is known of.
+
+    Args:
+        readiness: what was found; ``None``: nobody has looked, so it may be tried.
+        names: the packages that it takes.
+    """
+    known = {} if readiness is None else readiness.packages
+    lacking = [_TITLES.get(name, name) for name in names if name in known and known[name].state != "ready"]
+    if not lacking:
+        return ""
+    return _("Needed first: {names}. Set it up at the top of this panel.").format(names=", ".join(lacking))
 
 
 def versionsInWords(readiness: Readiness) -> str:
     """The packages that work, with their versions."""
-    titles = {"torch": "PyTorch"}
     packages = [
-        f"{titles.get(name, name)} {package.version}".rstrip()
+        f"{_TITLES.get(name, name)} {package.version}".rstrip()
         for name, package in readiness.packages.items()
         if package.state == "ready"
     ]

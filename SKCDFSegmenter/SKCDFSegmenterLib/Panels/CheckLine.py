@@ -75,8 +75,9 @@ class CheckLine:
         self._show("")
 
     def pause(self) -> None:
-        """Asks nothing any more, and goes on showing what is known."""
-        if self._timer.isActive() or self._checks.running:
+        """Asks nothing any more, and goes on showing what is known; what could not be known is asked anew later."""
+        failed = self.outcome is not None and bool(self.outcome.errors)
+        if self._timer.isActive() or self._checks.running or failed:
             self.stop()
 
     def _ask(self) -> None:

@@ -11,6 +11,7 @@ from ..DeviceLine import deviceDetail, deviceLine
 from ..PanelSettings import segmentationSettings
 from ..ResultWords import deviceName
 from ..SegmentationQueue import QueuedOutcome
+from ..SetUpWords import neededFirst
 from ..Texts import _
 from ..Workspace import Workspace
 from .CheckLine import CheckLine
@@ -146,7 +147,7 @@ class SegmentPanel(Section):
             return _("Tick at least one organ, or take all that the model knows.")
         if self._torchIsMissing():
             return _("PyTorch is needed to segment: set it up at the top of this panel.")
-        return ""
+        return neededFirst(self.workspace.readiness, ("safetensors",))
 
     def _torchIsMissing(self) -> bool:
         hello, readiness = self.workspace.worker.hello, self.workspace.readiness

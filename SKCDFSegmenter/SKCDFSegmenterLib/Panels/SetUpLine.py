@@ -39,7 +39,7 @@ class SetUpLine:
         ui.setUpButton.connect("clicked()", self._install)
         ui.repairButton.connect("clicked()", self._install)
         ui.wheelsButton.connect("clicked()", self._installFromFolder)
-        ui.checkAgainButton.connect("clicked()", workspace.checkReadiness)
+        ui.checkAgainButton.connect("clicked()", self._checkAgain)
         ui.saveButton.connect("clicked()", self.installer.save)
         ui.restartButton.connect("clicked()", self.installer.restart)
         self.installer.changed.connect(self._show)
@@ -70,26 +70,29 @@ class SetUpLine:
         if folder:
             self.installer.startFromFolder(folder)
 
+    def _checkAgain(self) -> None:
+        self.installer.failure = ""  # what was wrong then may have been mended by hand
+        self._workspace.checkReadiness()
+
     def _show(self) -> None:
         readiness, installer = self._workspace.readiness, self.installer
         plan = None if readiness is None else self._plan(readiness)
         missing = "" if readiness is None or plan is None else missingInWords(readiness, plan)
-        self.ui.setUpBox.visible = bool(missing or installer.running or installer.failure)
-        self.ui.setUpLabel.text = breakable(installer.step or installer.failure or missing)
+        words = installer.step or (installer.failure if missing else "") or missing
+        self.ui.setUpBox.visible = bool(words)
+        self.ui.setUpLabel.text = breakable(words)
         self.ui.restartBox.visible = installer.restartNeeded
-        if readiness is not None and plan is not None:
-            self._showPlan(readiness, plan)
         busy = installer.running or self._workspace.checkingReadiness
+        if readiness is not None and plan is not None:
+            self._showPlan(readiness, plan, busy)
         self.ui.setUpProgress.visible = busy
-        for button in (self.ui.setUpButton, self.ui.repairButton, self.ui.wheelsButton):
-            button.enabled = button.enabled and not busy
         self.ui.checkAgainButton.enabled = not busy
 
-    def _showPlan(self, readiness: Readiness, plan: InstallPlan) -> None:
+    def _showPlan(self, readiness: Readiness, plan: InstallPlan, busy: bool) -> None:
         lines = [] if self.installer.running else findings(readiness, plan)
         self.ui.findingsLabel.text = breakable("\n".join(f"• {line}" for line in lines))
         self.ui.findingsLabel.visible = bool(lines)
-        isPossible = not isHopeless(readiness, plan)
+        isPossible = not busy and not isHopeless(readiness, plan)
         canInstall = readiness.error is None and not plan.nothing and not plan.byHand
         for button, isMeant in ((self.ui.setUpButton, not plan.repair), (self.ui.repairButton, plan.repair)):
             button.visible = canInstall and isMeant and not self.installer.restartNeeded

@@ -12,6 +12,8 @@ from skcdf.project import RunState
 
 from ..LearningCurves import LearningCurves
 from ..PanelSettings import trainingSettings
+from ..Readiness import NEEDED
+from ..SetUpWords import neededFirst
 from ..TeachingWords import balanceWords, progressWords, resumeWords
 from ..Texts import _, plural
 from ..TrainingChoices import methodChoices, presetChoices, startChoices
@@ -82,6 +84,7 @@ class TrainingBox(TeachBox):
                     )
                 )
             elif self._resumable is not None:
+                self._requirePackages()
                 self._begin()
                 teaching.resume(self.parameter("device", "auto"))
             else:
@@ -143,7 +146,14 @@ class TrainingBox(TeachBox):
 
     # a training begins
 
+    def _requirePackages(self) -> None:
+        """Before a child is started that would only say so; what nobody has looked for yet is tried."""
+        needed = neededFirst(self.workspace.readiness, NEEDED)
+        if needed:
+            raise SkcdfError(needed)
+
     def _train(self) -> None:
+        self._requirePackages()
         if self.parameterNode is not None:
             # A model that is not there any more is not in the list: what one sees is what is started from.
             settings = replace(trainingSettings(self.parameterNode), startFrom=self._start.value)
