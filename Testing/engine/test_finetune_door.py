@@ -122,7 +122,26 @@ class TestPeople:
     def test_missing_torch_says_what_to_install(self, start):
         done = finished(start("--name", "no-torch"))
         assert done.returncode == 1
-        assert "package torch is missing" in done.stderr and "PyTorch extension" in done.stderr
+        assert "package torch is missing" in done.stderr and "top of the module's panel" in done.stderr
+
+    @pytest.mark.parametrize(
+        "program",
+        [
+            "raise OSError('libc10.so: cannot open shared object file')",
+            "raise AttributeError('partially initialized module')",
+            "import torch.utils",
+            "from torch import nothing_of_the_kind",
+        ],
+    )
+    def test_a_damaged_torch_is_to_be_installed_again_and_the_log_says_where(self, start, tmp_path, program):
+        (tmp_path / "site" / "torch").mkdir(parents=True)
+        (tmp_path / "site" / "torch" / "__init__.py").write_text(program)
+        packages = os.pathsep.join((str(tmp_path / "site"), str(finetune_children.PACKAGES)))
+        done = finished(start(environment={**os.environ, "PYTHONPATH": packages}))
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        assert "error: Python package torch is damaged (" in done.stderr
+        assert "install the package again" in done.stderr and "to the authors" not in done.stderr
+        assert "Traceback" in (tmp_path / "run" / "log.txt").read_text()
 
     def test_a_run_folder_that_cannot_be_written_is_one_clear_error(self, start, tmp_path):
         (tmp_path / "run").write_text("a file")

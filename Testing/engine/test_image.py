@@ -248,7 +248,19 @@ def test_a_missing_nibabel_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.
     write_image(tmp_path / "image.nii.gz", Image(ARRAY, GRID))
     monkeypatch.setitem(sys.modules, "nibabel", None)
 
-    with pytest.raises(SkcdfError, match=r"nibabel.*not installed.*pip install nibabel"):
+    with pytest.raises(SkcdfError, match=r"nibabel.*is missing.*pip install nibabel"):
+        read_image(tmp_path / "image.nii.gz")
+
+
+def test_half_a_nibabel_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_image(tmp_path / "image.nii.gz", Image(ARRAY, GRID))
+    (tmp_path / "nibabel").mkdir()
+    (tmp_path / "nibabel" / "__init__.py").write_text("def cut off")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "nibabel"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(SkcdfError, match=r"nibabel, which is damaged.*top of the module's panel"):
         read_image(tmp_path / "image.nii.gz")
 
 

@@ -91,10 +91,11 @@ def write_nifti(path: Path, array: np.ndarray, geometry: Geometry, note: str, le
 def _nibabel() -> Any:
     try:
         import nibabel
-    except ImportError as error:
+    except Exception as error:  # half an installation fails in more ways than one
+        is_missing = isinstance(error, ModuleNotFoundError) and error.name == "nibabel"
         raise SkcdfError(
-            "NIfTI files need the Python package nibabel, which is not installed.",
-            "Install it (pip install nibabel; in Slicer: PythonSlicer -m pip install nibabel), or use .nrrd.",
+            f"NIfTI files need the Python package nibabel, which {'is missing' if is_missing else 'is damaged'}.",
+            "In Slicer, install it at the top of the module's panel; elsewhere: pip install nibabel. Or use .nrrd.",
         ) from error
     return nibabel
 

@@ -142,9 +142,12 @@ def _import_safetensors() -> Any:
     try:
         import safetensors
         import safetensors.torch
-    except ImportError as error:
+    except Exception as error:  # half an installation fails in more ways than one
+        name = (error.name if isinstance(error, ModuleNotFoundError) else None) or "safetensors"
+        problem = "missing" if isinstance(error, ModuleNotFoundError) and "." not in name else "damaged"
         raise SkcdfError(
-            f"Weights need the Python package {error.name}, which is missing.", f"Install {error.name}."
+            f"Weights need the Python package {name.partition('.')[0]}, which is {problem}.",
+            "In Slicer, install it at the top of the module's panel; elsewhere, install the package again.",
         ) from error
     return safetensors
 

@@ -17,7 +17,7 @@ from .worker_requests import Release
 if TYPE_CHECKING:
     from .worker_model_jobs import ModelJobs
 
-INSTALL_HINT = "Install PyTorch; in Slicer, it comes with the PyTorch extension. Then start the worker again."
+INSTALL_HINT = "Install PyTorch, in Slicer at the top of the module's panel; then start the worker again."
 _WITHOUT_TORCH: Kinds = {**EVALUATE_JOBS, **POOL_JOBS}
 
 _logger = logging.getLogger(__name__)

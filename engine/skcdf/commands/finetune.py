@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import traceback
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,18 +173,9 @@ def _ended(options: argparse.Namespace, announcer: Announcer, stop: StopSources)
     except (Cancelled, KeyboardInterrupt):
         announcer.stopped(f"stopped; {_kept(options)}", _reached(options))
         return STOPPED
-    except ModuleNotFoundError as error:
-        _write_traceback(announcer, error)
-        if error.name not in NEEDED_PACKAGES:
-            announcer.error(*_unexpected(options, error))
-        else:
-            announcer.error(
-                f"Python package {error.name} is missing in {sys.executable or 'this Python'}.",
-                "In Slicer, install the PyTorch extension, then press Segment once; elsewhere, install the package.",
-            )
     except Exception as error:  # the user gets one sentence, and the log the rest
         _write_traceback(announcer, error)
-        announcer.error(*_unexpected(options, error))
+        announcer.error(*(_of_a_package(error) or _unexpected(options, error)))
     else:
         return 0
     return 1
@@ -298,6 +290,29 @@ def _unexpected(options: argparse.Namespace, error: Exception) -> tuple[str, str
         f"unexpected {type(error).__name__}: {error}",
         f"Send {options.run_folder / LOG_FILE} to the authors: it says where.",
     )
+
+
+def _of_a_package(error: Exception) -> tuple[str, str] | None:
+    """What is told when a package lacks, or failed while it was imported, as half of one does; else ``None``."""
+    name = _package_of(error)
+    if name is None:
+        return None
+    is_missing = isinstance(error, ModuleNotFoundError) and error.name == name
+    problem = "is missing" if is_missing else f"is damaged ({type(error).__name__}: {error})"
+    return (
+        f"Python package {name} {problem} in {sys.executable or 'this Python'}.",
+        "In Slicer, set it up at the top of the module's panel; elsewhere, install the package again.",
+    )
+
+
+def _package_of(error: Exception) -> str | None:
+    """The needed package that could not be imported."""
+    names = [error.name or ""] if isinstance(error, ImportError) else []
+    for frame, _line in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "<module>":  # a module's own code runs while it is imported, and only then
+            names.append(str(frame.f_globals.get("__name__")))
+    packages = (name.partition(".")[0] for name in names)
+    return next((package for package in packages if package in NEEDED_PACKAGES), None)
 
 
 def _write_traceback(announcer: Announcer, error: Exception) -> None:
