@@ -10,6 +10,16 @@ from .EventProcess import EventProcess
 from .Texts import _
 
 _LINES_SHOWN = 10
+_OF_TRACEBACKS = (
+    " ",
+    "Traceback (most recent call last)",
+    "Current thread 0x",
+    "Thread 0x",
+    "Extension modules:",
+    "During handling of the above exception",
+    "The above exception was the direct cause",
+)
+"""How lines begin that tell programmers where it happened; the log has them."""
 
 
 def told(event: dict[str, Any]) -> SkcdfError:
@@ -32,7 +42,8 @@ def death(process: EventProcess, lastError: SkcdfError | None, advice: str = "")
             _("The computing process has ended without an answer") + _after(process.lastWords),
             advice
             or _(
-                "The computer may have run out of memory: close other programs, or choose a smaller region."
+                "The computer may have run out of memory: close other programs and try again; to segment a smaller "
+                "region takes less."
             ),
         )
     if process.exitCode == 0:  # as a worker does whose input is at its end
@@ -62,5 +73,6 @@ def deaf() -> SkcdfError:
 
 
 def _after(words: str) -> str:
-    lines = "\n".join(words.splitlines()[-_LINES_SHOWN:])
+    shown = [line for line in words.splitlines() if line and not line.startswith(_OF_TRACEBACKS)]
+    lines = "\n".join(shown[-_LINES_SHOWN:])
     return _("; its last lines:\n{lines}").format(lines=lines) if lines else "."

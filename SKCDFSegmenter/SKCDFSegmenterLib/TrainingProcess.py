@@ -159,6 +159,8 @@ class TrainingProcess:
     def _finish(self, process: EventProcess) -> None:
         self._process, self.outcome = None, self._last
         if self._last == TrainingOutcome():  # it has not said how it ended
+            if process.lastWords:  # the log gets all of them, the user what is not for programmers
+                self.said.emit({"event": "log", "id": None, "level": "error", "message": process.lastWords})
             advice = _("The computer may have run out of memory: close other programs, and start it again.")
             self.outcome = TrainingOutcome(error=ChildErrors.death(process, None, advice))
             if self._stoppedAt is not None:

@@ -62,6 +62,23 @@ class TestDeath:
         assert a.answers[number].error is not None
         assert a.worker.wait(a.ask("answer", text="again")).result["said"] == "again"
 
+    @pytest.mark.parametrize(
+        ("program", "told"),
+        [
+            ("import a_package_that_is_not_there", "No module named 'a_package_that_is_not_there'"),
+            ("import faulthandler, os; faulthandler.enable(); os.abort()", "Fatal Python error: Aborted"),
+        ],
+        ids=["raises", "crashes"],
+    )
+    def test_a_traceback_is_for_the_log_and_not_for_the_panel(self, bench, program, told):
+        a = bench(command=[sys.executable, "-c", program])
+        events = []
+        a.worker.logged.connect(events.append)
+        error = a.worker.wait(a.ask("answer")).error
+        assert told in error.message
+        assert not any(words in str(error) for words in ("Traceback", "File ", "thread 0x"))
+        assert "File " in events[-1]["message"]
+
     def test_the_launcher_killed_alone_leaves_no_orphan(self, bench):
         a = bench(command=launched(scripted("worker")))
         number = a.ask("ignore")

@@ -129,7 +129,7 @@ def test_a_death_is_told_with_its_last_words(bench):
     a = bench(scripted())
     a.training.start(["finetune", "pool", "run", "--dies"])
     error = a.training.wait().error
-    assert "out of memory" in error.message
+    assert "out of memory" in error.message and "out of memory" in a.words[-1], "the log has them, too"
     assert error.hint.endswith("close other programs, and start it again."), (
         "it has no region to make smaller"
     )
