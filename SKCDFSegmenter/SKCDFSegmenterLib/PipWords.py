@@ -135,11 +135,11 @@ def _noVersion() -> tuple[str, str]:
 
 
 def _lastWords(error: Exception, lines: Sequence[str]) -> str:
-    """What pip calls an error itself; without any, what was raised, if that is not only an exit code."""
+    """What pip calls an error itself, without its advice; else what was raised, if that is no mere code."""
     said = [line.partition("ERROR:")[2].strip() for line in lines if line.startswith("ERROR:")]
     told = [words for words in said if words and words != "Exception:"]
     if told:
-        return told[-1].rstrip(".")
+        return told[-1].partition(". ")[0].rstrip(".")
     if isinstance(error, subprocess.CalledProcessError):
         return _("pip ended with code {code}; the log has the details").format(code=error.returncode)
     return str(error)

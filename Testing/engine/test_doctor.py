@@ -242,6 +242,14 @@ class TestPlace:
         assert report.free_bytes == 2**30 and report.needed_bytes > 2**30
         assert "1.0 GiB are free there; installing takes about" in report.problems[0].message
 
+    def test_a_little_room_is_told_in_numbers_that_say_something(self, monkeypatch, tmp_path) -> None:
+        monkeypatch.setattr(doctor_module, "_free_bytes", lambda folder: 3 * 2**20)
+        problem = self.missing_torch(monkeypatch, tmp_path).look().problems[0]
+        assert "3 MiB are free there; installing takes about" in problem.message
+        assert any(
+            "only 3 MiB are free" in each.message for each in Doctor(tmp_path).look(trusting=True).problems
+        )
+
     @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the ordinary build has no CUDA")
     def test_slicers_own_python_takes_the_build_for_the_driver(self, monkeypatch, tmp_path) -> None:
         monkeypatch.setattr(doctor_module, "_has_nvidia_driver", lambda environment: False)

@@ -108,4 +108,5 @@ def test_what_cannot_be_removed_is_told_with_its_place(slicer, environment, pip,
     with pytest.raises(SkcdfError, match="cannot be removed") as raised:
         installation.installTorch()
     assert str(environment) in raised.value.hint and "network" not in str(raised.value)
+    assert "pip install" not in str(raised.value), "what pip advises is not for a clinician"
     assert "RECORD" in heard[0] and not installed

@@ -270,7 +270,11 @@ def _of_place(site: str, long_paths: bool | None, free: int | None, needed: int)
 
 
 def _short_of_space(folder: str, free: int, needed: int) -> str:
-    return f"{folder}: {free / GIB:.1f} GiB are free there; installing takes about {needed / GIB:.1f} GiB for a while."
+    return f"{folder}: {_size(free)} are free there; installing takes about {_size(needed)} for a while."
+
+
+def _size(number: int) -> str:
+    return f"{number / GIB:.1f} GiB" if number >= GIB / 10 else f"{number >> 20} MiB"
 
 
 def _same_disk(first: str, second: str) -> bool:
@@ -288,7 +292,7 @@ def _of_folder(folder: Path) -> Iterator[Problem]:
             yield Problem(f"{place}: cannot be written.", "Choose a folder of your own.")
     free = _free_bytes(place)
     if free is not None and free < GIB:
-        yield Problem(f"{place}: only {free / GIB:.1f} GiB are free there.", "Make room on this disk.")
+        yield Problem(f"{place}: only {_size(free)} are free there.", "Make room on this disk.")
     service = cloud_service(folder)
     if service:
         yield Problem(
