@@ -109,28 +109,36 @@ def _rights() -> tuple[str, str]:
 def _certificate() -> tuple[str, str]:
     return (
         _("the server's certificate is not trusted here"),
-        _("Ask whoever looks after the network for its certificate, or install from a folder of wheels."),
+        _(
+            "Ask whoever looks after the network for its certificate, or install from a folder with downloaded packages."
+        ),
     )
 
 
 def _brokenOff() -> tuple[str, str]:
     return (
         _("the download broke off"),
-        _("Press the button again: it begins anew. If it breaks off again, install from a folder of wheels."),
+        _(
+            "Press the button again: it begins anew. If it breaks off again, install from a folder with downloaded packages."
+        ),
     )
 
 
 def _network() -> tuple[str, str]:
     return (
         _("the server with the packages cannot be reached"),
-        _("Check the network connection and the proxy settings, or install from a folder of wheels."),
+        _(
+            "Check the network connection and the proxy settings, or install from a folder with downloaded packages."
+        ),
     )
 
 
 def _noVersion() -> tuple[str, str]:
     return (
         _("there is no version of it for this computer's system and Python where it was looked for"),
-        _("Check the network connection and the proxy settings, or whether the folder has the right wheels."),
+        _(
+            "Check the network connection and the proxy settings, or whether the folder has the right packages."
+        ),
     )
 
 

@@ -110,7 +110,7 @@ def _problems(settings: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         elif value.lower().startswith("socks") and importlib.util.find_spec("socks") is None:
             yield (
                 f"{name} names a SOCKS proxy, which pip cannot use here: {shown}.",
-                "Ask for the address of an HTTP proxy, or install from a folder of wheels.",
+                "Ask for the address of an HTTP proxy, or install from a folder with downloaded packages.",
             )
     for name in ("PIP_NO_INDEX", "pip no-index"):
         if settings.get(name, "").lower() in ("1", "true", "yes", "on"):
