@@ -110,7 +110,7 @@ def _certificate() -> tuple[str, str]:
     return (
         _("the server's certificate is not trusted here"),
         _(
-            "Ask whoever looks after the network for its certificate, or install from a folder with downloaded packages."
+            "Ask who looks after the network for its certificate, or install from a folder with downloaded packages."
         ),
     )
 
@@ -119,7 +119,7 @@ def _brokenOff() -> tuple[str, str]:
     return (
         _("the download broke off"),
         _(
-            "Press the button again: it begins anew. If it breaks off again, install from a folder with downloaded packages."
+            "Press the button again, and if it breaks off again, install from a folder with downloaded packages."
         ),
     )
 
