@@ -26,9 +26,8 @@ from torch import distributed as dist
 import skcdf
 from skcdf.cli import main
 from skcdf.device import Device
-from skcdf.errors import SkcdfError
 from skcdf.image import read_label_map
-from skcdf.launch import Launch, launched
+from skcdf.launch import launched
 from skcdf.methods import Batch, Method, Moment, Problem, build_method
 from skcdf.methods import skcdf as skcdf_module
 from skcdf.models import ModelBundle
@@ -250,32 +249,6 @@ class TestCommands:
         for name in files[0]:
             one, two = (read_label_map(folder / name) for folder in results)
             assert np.array_equal(one.array, two.array)
-
-
-class TestLaunch:
-    @pytest.fixture
-    def two_here(self, monkeypatch) -> None:
-        for name, value in zip(("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"), "1212", strict=True):
-            monkeypatch.setenv(name, value)
-
-    def test_is_known_from_the_environment(self, two_here):
-        assert launched() == Launch(rank=1, processes=2, local_rank=1, local_processes=2)
-
-    def test_needs_all_of_torchruns_variables(self, two_here, monkeypatch):
-        monkeypatch.delenv("LOCAL_RANK")
-        assert launched() == Launch()
-
-    def test_more_processes_than_gpus_are_refused(self, two_here, monkeypatch):
-        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-        with (
-            pytest.raises(SkcdfError, match="2 processes train here, and there are 1 GPUs"),
-            joined("cuda", "", ""),
-        ):
-            pass
-
-    def test_an_apple_gpu_is_refused(self, two_here):
-        with pytest.raises(SkcdfError, match="cannot share device mps"), joined("mps", "", ""):
-            pass
 
 
 def training(workplace: Path, run: str) -> list[str]:
