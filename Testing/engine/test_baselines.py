@@ -1,4 +1,4 @@
-"""Mean teacher, CPS and one round of pseudo-labels take their steps as `docs/methods.md` §9 says."""
+"""Mean teacher, CPS and one round of pseudo-labels take their steps as `docs/methods.md` §8 says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gradient-aware losses of GALoss: small and absent classes keep their gradient (`docs/methods.md` §8).
+"""The gradient-aware losses of GALoss: small and absent classes keep their gradient (`docs/methods.md` §7).
 
 What was not annotated is unknown here, too: see `losses`. Everything that is divided is summed over ranks first.
 """
@@ -19,7 +19,7 @@ HARDEST = 10
 
 
 def ga_dice(probabilities: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:
-    """GADice (§8.1): mean over all classes, background included, sums taken over batch and space.
+    """GADice (§7.1): mean over all classes, background included, sums taken over batch and space.
 
     Args:
         probabilities: ``(batch, class, …)``.
@@ -42,7 +42,7 @@ def ga_dice(probabilities: Tensor, target: Tensor, annotated: Tensor | None = No
 def ga_cross_entropy(
     log_probabilities: Tensor, target: Tensor, hardest: int = HARDEST, gamma: float = GAMMA
 ) -> Tensor:
-    """GACE (§8.2): Σ_k Σ_{v kept: y_v = k} CE_v / (n_k^(1−γ) M^γ), n_k of the M kept voxels being of class k.
+    """GACE (§7.2): Σ_k Σ_{v kept: y_v = k} CE_v / (n_k^(1−γ) M^γ), n_k of the M kept voxels being of class k.
 
     Kept are the voxels of the highest CE in the batches of all ranks. Where several have the very CE at which the
     last place falls, they share the places that are left.

@@ -1,4 +1,4 @@
-"""Cross pseudo-supervision: two networks label for each other (`docs/methods.md` §9.2)."""
+"""Cross pseudo-supervision: two networks label for each other (`docs/methods.md` §8.2)."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class LabelledLoss:
     """What a method computes from the logits and labels of annotated cases.
 
     Attributes:
-        name: ``ce_dice``: cross-entropy plus soft Dice (`docs/methods.md` §4); ``ga``: the gradient-aware losses (§8).
+        name: ``ce_dice``: cross-entropy plus soft Dice (`docs/methods.md` §4); ``ga``: the gradient-aware losses (§7).
         gamma: balance of the cross-entropy of ``ce_dice``; ``ga`` has its own.
     """
 

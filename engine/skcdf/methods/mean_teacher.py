@@ -1,4 +1,4 @@
-"""Mean teacher: a student, and the average of its past that segments (`docs/methods.md` §9.1)."""
+"""Mean teacher: a student, and the average of its past that segments (`docs/methods.md` §8.1)."""
 
 from __future__ import annotations
 

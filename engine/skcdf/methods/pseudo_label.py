@@ -1,4 +1,4 @@
-"""One round of pseudo-labels: half-way, the network labels the unlabelled images for good (`docs/methods.md` §9.3)."""
+"""One round of pseudo-labels: half-way, the network labels the unlabelled images for good (`docs/methods.md` §8.3)."""
 
 from __future__ import annotations
 

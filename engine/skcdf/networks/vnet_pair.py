@@ -1,4 +1,4 @@
-"""Two V-Nets that learnt from each other and segment together (`docs/methods.md` §9.2)."""
+"""Two V-Nets that learnt from each other and segment together (`docs/methods.md` §8.2)."""
 
 from __future__ import annotations
 
