@@ -184,6 +184,10 @@ def test_training_without_pytorch_begins_nothing(slicer, home, tmp_path):
         user.click(bench.ui.trainButton)
         assert "Needed first: PyTorch. Set it up at the top of this panel." in bench.ui.statusLabel.text
         assert not any(Path(workspace.project.runs_folder).iterdir()) and not workspace.teaching.running
+        doctorSays(home)
+        workspace.checkReadiness()
+        assert user.pump(lambda: workspace.readiness.ready, PATIENCE_S)
+        assert not bench.ui.statusLabel.text, "what it asked for is there"
     finally:
         bench.close()
 
@@ -205,3 +209,33 @@ def test_without_safetensors_segment_says_so_before_it_is_pressed(slicer, home):
         )
     finally:
         bench.close()
+
+
+def test_what_could_not_be_known_of_a_scan_is_asked_anew_after_a_run(slicer, home):
+    import types
+
+    import qt
+
+    from skcdf.errors import SkcdfError
+    from SKCDFSegmenterLib.Panels.CheckLine import CheckLine
+    from SKCDFSegmenterLib.ScanChecks import ScansOutcome
+
+    asked: list[Any] = []
+    parent, label, workspace = qt.QWidget(), qt.QLabel(), makeWorkspace(home)
+    line = CheckLine(types.SimpleNamespace(checkLabel=label), parent, workspace, lambda: None)
+    line._checks = types.SimpleNamespace(
+        start=lambda *question: asked.append(question[-1]), stop=lambda: None, running=False
+    )
+    question = ((), "settings", None)
+    for outcome in (ScansOutcome(errors=(SkcdfError("The disk is full."),)), ScansOutcome()):
+        line.ask(*question)
+        assert user.pump(lambda: asked, 5), "it is not asked again"
+        asked.pop()(outcome)
+        line.ask(*question)
+        user.pump(seconds=0.7)
+        assert not asked, "what is known already"
+        line.pause()  # a run begins
+    line.ask(*question)
+    user.pump(seconds=0.7)
+    assert not asked, "a good answer stays"
+    workspace.shutdown()

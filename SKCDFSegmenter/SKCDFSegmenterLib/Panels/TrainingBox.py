@@ -36,6 +36,8 @@ class TrainingBox(TeachBox):
         self._preset.fill(presetChoices(), "standard")
         self._curves = LearningCurves()
         self._resumable: RunState | None = None
+        self._needed = ""
+        """What it has said must be installed first."""
         ui.startComboBox.connect("currentIndexChanged(int)", self._onChosen)
         ui.methodComboBox.connect("currentIndexChanged(int)", self._onChosen)
         ui.presetComboBox.connect("currentIndexChanged(int)", self._onChosen)
@@ -49,6 +51,7 @@ class TrainingBox(TeachBox):
         self.hear(workspace.trainingChanged, self._look)
         self.hear(workspace.projectChanged, self._onProjectChanged)
         self.hear(workspace.modelsChanged, self.update)
+        self.hear(workspace.readinessChanged, self._onReadiness)
         showText(ui.balanceLabel, "")
         self._look()
 
@@ -148,9 +151,9 @@ class TrainingBox(TeachBox):
 
     def _requirePackages(self) -> None:
         """Before a child is started that would only say so; what nobody has looked for yet is tried."""
-        needed = neededFirst(self.workspace.readiness, NEEDED)
-        if needed:
-            raise SkcdfError(needed)
+        self._needed = neededFirst(self.workspace.readiness, NEEDED)
+        if self._needed:
+            raise SkcdfError(self._needed)
 
     def _train(self) -> None:
         self._requirePackages()
@@ -222,6 +225,11 @@ class TrainingBox(TeachBox):
             self._curves.hideCurves()
             self._curves.clear()
         self._look()
+
+    def _onReadiness(self) -> None:
+        if self._needed and not neededFirst(self.workspace.readiness, NEEDED):
+            self._needed = ""
+            self.say("")  # it is there now
 
     def _look(self) -> None:
         """Looks whether a stopped training can go on."""
