@@ -290,6 +290,16 @@ class TestPrior:
             decoded = network.decoded(image)
         assert decoded.last.dtype == torch.bfloat16 and decoded.noted["embeddings"].dtype == torch.float32
 
+    @pytest.mark.parametrize("method", ["supervised", "skcdf"])
+    def test_a_step_in_16_bit_has_finite_gradients(self, method):
+        method, batch = make(method, parts="all", anchors="images"), make_batch()
+        with torch.autocast("cpu", torch.bfloat16):
+            losses = compute(method, batch)
+        assert all(loss.dtype == torch.float32 for name, loss in losses.items() if "scdl" in name)
+        sum(losses.values()).backward()
+        gradients = [each.grad for each in method.network.companion.parameters() if each.grad is not None]
+        assert gradients and all(bool(torch.isfinite(each).all()) for each in gradients)
+
     def test_in_half_precision_follows_the_weights(self):
         network = make(compat="published", inject="head").network.eval()
         image = torch.randn(1, 1, SIDE, SIDE, SIDE)
