@@ -1,6 +1,8 @@
 """SCDL's module computes the published program's outputs, number for number.
 
-What that program computed is read from a file beside the project. Without the file these tests are skipped.
+What that program computed is read from a file beside the project. Without the file these tests are skipped. The file
+holds a sixth output, the anchors' loss, but not the class tokens that it was computed from: that one is held against
+its formula in ``test_scdl.py``.
 """
 
 from __future__ import annotations
