@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
 from skcdf.errors import SkcdfError
@@ -18,7 +16,7 @@ from skcdf.methods import Batch, Method, Moment, Problem, Stream, build_method
 from skcdf.networks.class_distribution import ClassDistribution
 from skcdf.networks.companion import Borrowed
 from skcdf.networks.scdl import Scdl
-from skcdf.networks.tokens import class_shares, pooled_tokens, token_grid, token_map
+from skcdf.networks.tokens import class_shares, token_grid
 from skcdf.networks.vnet import VNet
 from skcdf.plugins import build_plugin, plugin_options
 from skcdf.plugins.alignment import (
@@ -150,34 +148,6 @@ class TestGradients:
         assert reached == [True, False]
 
 
-class TestTokens:
-    @settings(deadline=None, max_examples=30)
-    @given(st.tuples(*[st.integers(1, 21)] * 3), st.integers(1, 9))
-    def test_any_size_becomes_tokens_whose_shares_are_those_of_their_voxels(self, size, stride):
-        labels = torch.randint(3, (2, *size), generator=torch.Generator().manual_seed(sum(size)))
-        grid = token_grid(size, stride)
-        assert grid == tuple(max(1, math.ceil(side / stride)) for side in size)
-        shares = class_shares(labels, 3, grid)
-        one_hot = F.one_hot(labels, 3).movedim(-1, 1).double()
-        tokens = pooled_tokens(one_hot, grid)
-        assert tokens.shape == (2, math.prod(grid), 3)
-        assert torch.allclose(shares.double(), tokens, atol=1e-6)
-        assert torch.allclose(shares.sum(-1), torch.ones(1), atol=1e-5)
-        laid = token_map(tokens, grid)
-        assert torch.equal(pooled_tokens(laid, grid), tokens)
-        z, y, x = (index // 2 for index in grid)
-        bounds = [
-            slice(index * side // cells, -(-(index + 1) * side // cells))
-            for index, side, cells in zip((z, y, x), size, grid, strict=True)
-        ]
-        assert torch.allclose(laid[:, :, z, y, x], one_hot[(..., *bounds)].mean((2, 3, 4)))
-
-    def test_a_patch_of_any_side_is_segmented(self):
-        network = make(inject="head").network.eval()
-        with torch.inference_mode():
-            assert network(torch.randn(1, 1, 16, 48, 80)).shape == (1, CLASSES, 16, 48, 80)
-
-
 class TestTargets:
     def test_of_labelled_tokens_are_their_voxels(self):
         shares = torch.tensor([[[0.75, 0.25, 0.0]]])
@@ -275,6 +245,11 @@ class TestPrior:
                 projection.weight.normal_(std=100)
             assert not torch.allclose(network(image), expected, atol=1e-3)
         assert len(network.companion.projections) == (4 if inject == "stages" else 1)
+
+    def test_a_patch_of_any_side_is_segmented(self):
+        network = make(inject="head").network.eval()
+        with torch.inference_mode():
+            assert network(torch.randn(1, 1, 16, 48, 80)).shape == (1, CLASSES, 16, 48, 80)
 
     @pytest.mark.parametrize("parts", ["center", "center_and_samples", "all"])
     def test_a_scan_is_segmented_alike_twice(self, parts):
