@@ -105,7 +105,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(config, make_trainer):
     whole = make_trainer(config, "whole")
     whole.run()
     assert [at for at, *_ in whole.state.validations] == [0, config.iterations // 2, config.iterations]
-    for done, phase in ((1, "validate"), (1, "train"), (config.iterations // 2, "train")):
+    for done, phase in ((1, "validate the start"), (1, "train"), (config.iterations // 2, "train")):
         with pytest.raises(Cancelled):
             make_trainer(config, "stopped", **stop_at(done, phase)).run()
     resumed = make_trainer(config, "stopped")

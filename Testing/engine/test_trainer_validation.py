@@ -18,7 +18,7 @@ from skcdf.errors import Cancelled, SkcdfError
 from skcdf.labels import LabelSet
 from skcdf.metrics import dice
 from skcdf.preprocessing import Intensity, PreprocessingPlan
-from skcdf.progress import CancelToken
+from skcdf.progress import CancelToken, Progress
 from skcdf.trainer import Trainer, TrainingConfig
 from skcdf.trainer import trainer as trainer_module
 from skcdf.trainer.validation import mean_dice, validate
@@ -73,6 +73,15 @@ class TestDice:
         assert found == {"spleen": 0.0, "right_kidney": None, "left_kidney": None}
         assert mean_dice(found) == 0.0
         assert mean_dice(dict.fromkeys(found)) == 0.0
+
+    def test_tells_its_windows_from_the_first_moment_on(self, toy_volumes, device):
+        told: list[Progress] = []
+        validate(
+            Threshold(), toy_volumes[:2], LABELS, (32, 32, 32), device, phase="look", progress=told.append
+        )
+        assert {report.phase for report in told} == {"look"}
+        (total,) = {report.total for report in told}
+        assert [report.done for report in told] == list(range(total + 1)) and total >= 2
 
     def test_obeys_a_cancel_token(self, toy_volumes, device):
         token = CancelToken()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..progress import Progress
 from ..ranks import from_first, stop_together
 from .trainer import Trainer
 from .validation import validate
@@ -15,6 +16,7 @@ from .validation import validate
 STEPS = 4
 PATIENCE_S = 20.0
 """Steps that take longer than this together are measured no further."""
+PHASE = "measure speed"
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,20 @@ def rehearse(trainer: Trainer) -> Rehearsal:
         Cancelled: the trainer's token was raised.
     """
     trainer.method.network.train()
+    validates = bool(trainer.validation and trainer.config.validations)
+    total = STEPS + 1 + validates
     times: list[float] = []
     while len(times) <= STEPS and sum(times) < PATIENCE_S:
+        trainer.progress(Progress(PHASE, len(times), total))
         stop_together(trainer.cancel)
         times.append(from_first(_timed(lambda: trainer.step(0, trainer.draw(0)))))
     validation = 0.0
-    if trainer.validation and trainer.config.validations:
+    if validates:
+        trainer.progress(Progress(PHASE, total - 1, total))
         validation = from_first(_timed(lambda: _validate_one(trainer)))
         voxels = [volume.image.size for volume in trainer.validation]
         validation *= sum(voxels) / voxels[0]
+    trainer.progress(Progress(PHASE, total, total))
     return Rehearsal(float(np.median(times[1:] or times)), validation)
 
 

@@ -323,12 +323,9 @@ class Trainer:
         if not self.validation or not due or done:
             return
         begin = time.monotonic()
-        if begins and self.start is not None and self.start.faithful:
-            weights = (
-                self.start.weights
-            )  # statistics gathered anew would make it another model than the parent
-        else:
-            weights = self.current_weights()
+        start = self.start if begins else None
+        # statistics gathered anew would make it another model than the parent
+        weights = start.weights if start is not None and start.faithful else self.current_weights()
         network = self.inference_network(weights)
         organs = validate(
             network,
@@ -336,6 +333,7 @@ class Trainer:
             self.label_set,
             self.config.patch_size,
             self.device,
+            phase="validate the start" if begins else "validate",
             progress=self.progress,
             cancel=self.cancel,
         )
@@ -346,6 +344,7 @@ class Trainer:
         self.observe(curve_points([], state.validations[-1:])[0])
         self._validation_s = time.monotonic() - begin
         self._save()
+        self.progress(self._report())
 
     def _resume(self) -> None:
         if self.checkpoint_file.exists():

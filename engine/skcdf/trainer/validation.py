@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,6 +26,7 @@ def validate(
     patch_size: Shape,
     device: Device,
     *,
+    phase: str = "validate",
     progress: ProgressCallback = ignore_progress,
     cancel: CancelToken | None = None,
 ) -> dict[str, float | None]:
@@ -38,7 +40,8 @@ def validate(
         label_set: names of the organs.
         patch_size: ``(z, y, x)``, the window.
         device: where to compute.
-        progress: called after every case.
+        phase: what progress calls it.
+        progress: called at the beginning and after every window.
         cancel: obeyed before every window.
 
     Returns:
@@ -46,15 +49,18 @@ def validate(
     """
     network.eval()
     window = SlidingWindow(patch_size, label_set.number_of_classes, device=device.name)
-
     table = np.zeros((len(volumes), label_set.number_of_classes))
+    own = range(rank(), len(volumes), world_size())
+    shapes = [volumes[index].image.shape for index in own]
+    counts = [len(window.windows((z, y, x), (0, y))) for z, y, x in shapes]
+    before = list(itertools.accumulate(counts, initial=0))
+    progress(Progress(phase, 0, before[-1]))  # the first window may take long
     stopped = False
     try:
-        for index in range(rank(), len(volumes), world_size()):
-            volume = volumes[index]
-            found = segment_volume(network, volume.image, window, device, cancel)
-            table[index] = case_dice(found, volume)
-            progress(Progress("validate", min(index + world_size(), len(volumes)), len(volumes)))
+        for number, index in enumerate(own):
+            report = _part(progress, phase, before[number], before[-1])
+            found = segment_volume(network, volumes[index].image, window, device, cancel, report)
+            table[index] = case_dice(found, volumes[index])
     except Cancelled:  # the others wait to hear of it
         stopped = True
     if any_rank(stopped):
@@ -68,12 +74,18 @@ def validate(
     }
 
 
+def _part(progress: ProgressCallback, phase: str, before: int, total: int) -> ProgressCallback:
+    """Makes the windows of one volume a part of all."""
+    return lambda report: progress(Progress(phase, before + report.done, total))
+
+
 def segment_volume(
     network: nn.Module,
     image: np.ndarray,
     window: SlidingWindow,
     device: Device,
     cancel: CancelToken | None = None,
+    progress: ProgressCallback = ignore_progress,
 ) -> np.ndarray:
     """Classes found in a preprocessed scan, on its own grid: uint8 like ``image`` ``(z, y, x)``.
 
@@ -83,6 +95,7 @@ def segment_volume(
         window: how the network is moved over it.
         device: where to compute.
         cancel: obeyed before every window.
+        progress: called after every window.
     """
 
     def predict(patches: Tensor) -> Tensor:
@@ -91,7 +104,7 @@ def segment_volume(
         return scores
 
     found = np.zeros(image.shape, np.uint8)
-    for z, scores in window.scan(image.astype(np.float32), predict, cancel=cancel):
+    for z, scores in window.scan(image.astype(np.float32), predict, progress=progress, cancel=cancel):
         found[z : z + scores.shape[1]] = scores.argmax(0).to(torch.uint8).cpu().numpy()
     return found
 
