@@ -174,15 +174,17 @@ class TestMethodChange:
         assert transfer.fresh and all("_knowledge." in name for name in transfer.fresh)
         assert {*transfer.carried, *transfer.fresh} == set(transfer.weights)
         assert not transfer.faithful
-        assert "from supervised to skcdf" in transfer.notes[0]
+        assert "from supervised to skcdf" in transfer.notes[0] and "start untrained" in transfer.notes[0]
+        assert "SKC" not in transfer.notes[0] and "the SKC blocks start fresh" in transfer.parts
 
     def test_to_supervised_takes_the_decoder_that_segments(self, parents, networks, image):
         network, skcdf = started("supervised", parents["skcdf"]), networks["skcdf"]
         with torch.inference_mode():
             found = network(image)
             assert torch.equal(found, skcdf.decoder_u(skcdf.encoder(image), ("main",))["main"])
-        notes = transferred_weights(fresh("supervised"), "supervised", PARENTS, parents["skcdf"]).notes
-        assert "worse than the parent" in notes[0]
+        transfer = transferred_weights(fresh("supervised"), "supervised", PARENTS, parents["skcdf"])
+        assert "worse than the old model" in transfer.notes[0]
+        assert "the SKC blocks between them go" in transfer.parts
 
     def test_within_skcdf_carries_everything(self, parents, networks):
         transfer = transferred_weights(fresh("skcdf"), "skcdf", PARENTS, parents["skcdf"])

@@ -44,6 +44,7 @@ class Transfer:
         carried: tensors that were taken over, rows of dropped classes left out.
         fresh: tensors that hold something new, be it only the row of a new class.
         notes: what a person should know, a sentence each.
+        parts: what became of the network's parts, for the log.
         faithful: whether kept organs are found exactly where the parent finds them.
     """
 
@@ -51,6 +52,7 @@ class Transfer:
     carried: tuple[str, ...]
     fresh: tuple[str, ...]
     notes: tuple[str, ...]
+    parts: str
     faithful: bool
 
     @cached_property
@@ -128,11 +130,12 @@ def transferred_weights(
     same_classes = len(matches) == len(label_set.labels) == len(parent.label_set.labels)
     alike = _is_refined_alike(companion, parent, weights, fresh if same_classes else [PREFIX])
     notes = (
-        *_method_notes(method, parent, *kinds, fresh),
+        *_method_notes(method, parent, *kinds),
         *_plugin_notes(companion, parent),
         *_class_notes(label_set, parent, matches),
     )
-    return Transfer(weights, tuple(carried), tuple(fresh), notes, alike and kinds[0] == kinds[1])
+    parts = _parts(*kinds, fresh)
+    return Transfer(weights, tuple(carried), tuple(fresh), notes, parts, alike and kinds[0] == kinds[1])
 
 
 def matched_values(label_set: LabelSet, parent: LabelSet) -> dict[int, int]:
@@ -277,21 +280,36 @@ def _other_shape(parent: ModelBundle, name: str) -> SkcdfError:
     )
 
 
-def _method_notes(
-    method: str, parent: ModelBundle, kind: str, parent_kind: str, fresh: Collection[str]
-) -> list[str]:
+def _parts(kind: str, parent_kind: str, fresh: Collection[str]) -> str:
+    """What becomes of the network's parts, for the log."""
     if kind == parent_kind:
-        return []
+        return "every part of the network carries over"
     what = "encoder and decoders carry over" if kind == "skcdf" else "encoder and decoder carry over"
     if parent_kind == "vnet_pair":
         what = f"of its two networks the first is taken: {what}"
     if kind == "skcdf":
         what += ", the SKC blocks start fresh"
     elif parent_kind == "skcdf":
-        what += ", the SKC blocks between them go, so that the start is worse than the parent"
+        what += ", the SKC blocks between them go"
     if any(name.startswith("second.decoder.") for name in fresh):
         what += "; the second network has a fresh decoder, so that the two differ"
-    return [f"The method changes from {parent.training.method} to {method}: {what}."]
+    return what
+
+
+def _method_notes(method: str, parent: ModelBundle, kind: str, parent_kind: str) -> list[str]:
+    """What a person should know of it."""
+    if kind == parent_kind:
+        return []
+    change = (
+        f"The method changes from {parent.training.method} to {method}: what the model knows carries over"
+    )
+    if kind == "skcdf":
+        change += ", and its parts for scans without labels start untrained"
+    elif parent_kind == "skcdf":
+        change += ", but its parts for scans without labels fall away, so that the start is worse than the old model"
+    if kind == "vnet_pair":
+        change += "; the second of its two networks starts half untrained, so that the two differ"
+    return [f"{change}."]
 
 
 def _plugin_notes(companion: Mapping[str, Any] | None, parent: ModelBundle) -> list[str]:
@@ -299,8 +317,8 @@ def _plugin_notes(companion: Mapping[str, Any] | None, parent: ModelBundle) -> l
     if companion is not None or theirs is None:
         return []
     return [
-        f"The plug-in {theirs['name']}, which refines what the parent finds, goes, so that the start is worse than "
-        "the parent."
+        f"The plug-in {theirs['name']}, which refines what the old model finds, goes, so that the start is worse than "
+        "the old model."
     ]
 
 
