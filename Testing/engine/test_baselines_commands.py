@@ -67,4 +67,4 @@ def test_a_model_of_two_networks_is_fine_tuned_to_one(pool, tmp_path):
     assert main([*command, *settings]) == 0
     model = ModelBundle.load(tmp_path / "run" / "model")
     assert (model.network.name, model.training.method) == ("vnet", "pseudo_label")
-    assert "of its two networks the first is taken" in model.description
+    assert "the first of its two networks knows carries over" in model.description

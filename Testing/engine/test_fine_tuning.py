@@ -118,7 +118,7 @@ class TestMethod:
         outcome = tune(make_pool(tmp_path / "pool", members))
         training = outcome.model.training
         assert (training.method, training.unlabelled_cases) == ("skcdf", 1)
-        assert any("SKC blocks start fresh" in note for note in outcome.notes)
+        assert any("start untrained" in note for note in outcome.notes)
         assert len(training.image_hashes) == 4
 
     def test_skcdf_without_unlabelled_scans_takes_the_labelled_ones_and_says_so(self, pool, tune):

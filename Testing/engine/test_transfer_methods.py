@@ -148,7 +148,7 @@ class TestThePair:
         assert transfer.fresh == tuple(
             name for name in transfer.weights if name.startswith("second.decoder.")
         )
-        assert "the second network has a fresh decoder" in transfer.notes[0]
+        assert "the second network has a fresh decoder" in transfer.parts and "untrained" in transfer.notes[0]
 
     def test_from_skcdf_the_second_has_the_other_decoder(self, parents):
         method, transfer = started("cps", parents["skcdf"])
@@ -159,12 +159,13 @@ class TestThePair:
             for name, tensor in found.items()
         )
         assert transfer.fresh == ()
-        assert "fresh decoder" not in transfer.notes[0]
+        assert "fresh decoder" not in transfer.parts and "untrained" not in transfer.notes[0]
 
     @pytest.mark.parametrize("name", [*PLAIN, "skcdf"])
     def test_to_one_network_the_first_is_taken_and_said_so(self, name, parents):
         transfer = started(name, parents["cps"])[1]
-        assert f"from cps to {name}: of its two networks the first is taken" in transfer.notes[0]
+        assert f"from cps to {name}: what the first of its two networks knows" in transfer.notes[0]
+        assert "of its two networks the first is taken" in transfer.parts
 
 
 def test_the_first_step_of_a_teacher_leaves_it_what_the_parent_was(parents):

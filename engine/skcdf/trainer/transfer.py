@@ -130,7 +130,7 @@ def transferred_weights(
     same_classes = len(matches) == len(label_set.labels) == len(parent.label_set.labels)
     alike = _is_refined_alike(companion, parent, weights, fresh if same_classes else [PREFIX])
     notes = (
-        *_method_notes(method, parent, *kinds),
+        *_method_notes(method, parent, *kinds, fresh),
         *_plugin_notes(companion, parent),
         *_class_notes(label_set, parent, matches),
     )
@@ -291,12 +291,14 @@ def _parts(kind: str, parent_kind: str, fresh: Collection[str]) -> str:
         what += ", the SKC blocks start fresh"
     elif parent_kind == "skcdf":
         what += ", the SKC blocks between them go"
-    if any(name.startswith("second.decoder.") for name in fresh):
+    if _has_fresh_second(fresh):
         what += "; the second network has a fresh decoder, so that the two differ"
     return what
 
 
-def _method_notes(method: str, parent: ModelBundle, kind: str, parent_kind: str) -> list[str]:
+def _method_notes(
+    method: str, parent: ModelBundle, kind: str, parent_kind: str, fresh: Collection[str]
+) -> list[str]:
     """What a person should know of it."""
     if kind == parent_kind:
         return []
@@ -307,9 +309,13 @@ def _method_notes(method: str, parent: ModelBundle, kind: str, parent_kind: str)
         change += ", and its parts for scans without labels start untrained"
     elif parent_kind == "skcdf":
         change += ", but its parts for scans without labels fall away, so that the start is worse than the old model"
-    if kind == "vnet_pair":
-        change += "; the second of its two networks starts half untrained, so that the two differ"
+    if _has_fresh_second(fresh):
+        change += "; half of the second of its two networks starts untrained, so that the two differ"
     return [f"{change}."]
+
+
+def _has_fresh_second(fresh: Collection[str]) -> bool:
+    return any(name.startswith("second.decoder.") for name in fresh)
 
 
 def _plugin_notes(companion: Mapping[str, Any] | None, parent: ModelBundle) -> list[str]:
