@@ -302,9 +302,8 @@ def _method_notes(
     """What a person should know of it."""
     if kind == parent_kind:
         return []
-    change = (
-        f"The method changes from {parent.training.method} to {method}: what the model knows carries over"
-    )
+    known = "the first of its two networks" if parent_kind == "vnet_pair" else "the model"
+    change = f"The method changes from {parent.training.method} to {method}: what {known} knows carries over"
     if kind == "skcdf":
         change += ", and its parts for scans without labels start untrained"
     elif parent_kind == "skcdf":
