@@ -53,7 +53,7 @@ class ReviewBox(TeachBox):
                 )
             choice = findChoice(self.workspace.models(), self.parameter("modelReference", ""))
             if choice is None:
-                raise SkcdfError(_("There is no model to rank with."), _("Train one first."))
+                raise SkcdfError(_("There is no model to look at them with."), _("Train one first."))
             if self._queue.fits(choice.reference, unlabelled):
                 self._load()
             else:
