@@ -85,5 +85,9 @@ def _train(run_folder: Path, progress: Callable, cancel: Any, iterations: int) -
     model = SimpleNamespace(folder=folder, name="first", notice="Research use; not for diagnosis.")
     version = SimpleNamespace(name="liver", version="v2")
     return SimpleNamespace(
-        model=model, version=version, comparison=comparison, seconds=time.monotonic() - begin
+        model=model,
+        version=version,
+        comparison=comparison,
+        seconds=time.monotonic() - begin,
+        kept="training",
     )

@@ -175,10 +175,11 @@ class TestStore:
 
 def test_cancelled_anywhere_it_stops_and_resumes_to_the_same_bits(cases, tune, workplace, tmp_path):
     store = ModelStore.open(workplace / "store")
-    members = [Member(cases[2], annotated=("spleen",)), Member(cases[3], "validation")]
+    members = [Member(cases[2], annotated=("spleen", "right_kidney")), Member(cases[3], "validation")]
     pool = make_pool(tmp_path / "pool", members)
     versions = len(store.versions("toy"))
-    for phase in ("survey", "load labelled cases", "the parent's findings", "validate", "train", "compare"):
+    before = ("survey", "load labelled cases", "the parent's findings", "validate the start")
+    for phase in (*before, "train", "validate", "compare"):
         with pytest.raises(Cancelled):
             tune(pool, resume=(tmp_path / "run" / "fine_tuning.json").exists(), **stop_at(phase))
         assert len(store.versions("toy")) == versions

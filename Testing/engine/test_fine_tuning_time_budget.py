@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from skcdf.errors import SkcdfError
 from skcdf.fine_tune_settings import within_time
 from skcdf.preprocessing import Intensity, PreprocessingPlan
+from skcdf.progress import Progress
 from skcdf.trainer import TrainingConfig
 from skcdf.trainer import trainer as trainer_module
 from skcdf.trainer.rehearsal import Rehearsal
@@ -53,6 +54,16 @@ class TestTimeBudget:
         with pytest.raises(SkcdfError, match="time budget of 1 s is too short") as refusal:
             tune(pool, time_budget_s=1.0)
         assert "Give at least" in refusal.value.hint
+
+    def test_is_measured_and_the_start_is_validated_under_names_of_their_own(self, pool, tune):
+        told: list[Progress] = []
+        tune(pool, time_budget_s=600.0, progress=told.append)
+        phases = list(dict.fromkeys(report.phase for report in told))
+        at = phases.index("load validation cases")
+        assert phases[at + 1 : at + 5] == ["measure speed", "validate the start", "train", "validate"]
+        for phase in ("measure speed", "validate the start", "train"):
+            shares = [report.done / report.total for report in told if report.phase == phase]
+            assert shares[0] == 0 and shares[-1] == 1 and shares == sorted(shares)
 
     def test_ends_a_training_on_a_machine_that_got_slower_with_the_best_so_far(self, pool, tune, monkeypatch):
         plain, lost = trainer_module.time.monotonic, [0.0]

@@ -22,12 +22,12 @@ def runs(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
-def checkpoint(run: Path, iteration: int = 40, total: int = 150) -> Path:
+def checkpoint(run: Path, iteration: int = 40, total: int = 150, seconds: float = 0.0) -> Path:
     """A run's folder as a stopped training leaves it, with its real checkpoint."""
     run.mkdir(parents=True)
     network = torch.nn.Conv3d(1, 2, 1)
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
-    state = TrainingState({"iterations": total, "method": "skcdf"}, {}, iteration)
+    state = TrainingState({"iterations": total, "method": "skcdf"}, {}, iteration, seconds)
     save_checkpoint(run / "checkpoint.safetensors", network, optimizer, state)
     (run / "log.txt").write_text("2026-11-26 10:20:30  device: CPU\n2026-11-27 09:00:00  x\n", "utf-8")
     return run
@@ -56,7 +56,34 @@ class TestUnfinished:
         record(run)
         began = time.mktime(time.strptime("2026-11-26 10:20:30", "%Y-%m-%d %H:%M:%S"))
         started = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(began))
-        assert unfinished_run(runs) == RunState(run, 40, 150, started, running=False)
+        assert unfinished_run(runs) == RunState(run, 40, 150, started, running=False, method="skcdf")
+
+    def test_a_stopped_one_tells_its_own_settings(self, runs: Path) -> None:
+        wishes = {"preset": "quick", "start": "m", "parent": "m@v3", "time_budget_s": 600.0}
+        record(checkpoint(runs / "2026-11-26_1", seconds=90.0), **wishes, stop_after_s=300.0)
+        found = unfinished_run(runs)
+        assert found is not None
+        assert (found.method, found.preset, found.start) == ("skcdf", "quick", "m@v3")
+        assert (found.time_budget_s, found.seconds, found.stop_after_s) == (600.0, 90.0, 300.0)
+
+    @pytest.mark.parametrize(
+        ("iteration", "seconds", "stop_after_s", "to_come"),
+        [
+            (40, 80.0, None, 110),  # no limit: all that are left
+            (40, 80.0, 100.0, 10),  # two seconds a step
+            (40, 80.0, 1000.0, 110),
+            (40, 120.0, 100.0, 0),
+            (0, 0.0, 100.0, 150),  # no pace yet
+            (0, 130.0, 100.0, 0),
+            (150, 80.0, 100.0, 0),
+        ],
+    )
+    def test_a_stopped_one_tells_how_much_it_would_still_train(
+        self, runs: Path, iteration: int, seconds: float, stop_after_s: float | None, to_come: int
+    ) -> None:
+        record(checkpoint(runs / "2026-11-26_1", iteration, seconds=seconds), stop_after_s=stop_after_s)
+        found = unfinished_run(runs)
+        assert found is not None and found.steps_to_come == to_come
 
     def test_without_a_log_the_checkpoint_tells_the_time(self, runs: Path) -> None:
         run = checkpoint(runs / "2026-11-26_1")
@@ -87,6 +114,12 @@ class TestUnfinished:
             assert found is not None and (found.iteration, found.total) == (150, 150)
         record(run, finished=True, store="")
         assert unfinished_run(runs) is None
+
+    def test_one_whose_outcome_is_its_start_is_done_without_a_version(self, runs: Path) -> None:
+        record(checkpoint(runs / "2026-11-26_1", 150), finished=True, kept="start")
+        assert unfinished_run(runs) is None
+        record(runs / "2026-11-26_1", finished=True, kept="converted start")
+        assert unfinished_run(runs) is not None, "that one belongs into the store"
 
     def test_a_training_that_is_no_fine_tuning_is_done_with_its_model(self, runs: Path) -> None:
         run = checkpoint(runs / "2026-11-26_1")

@@ -38,6 +38,12 @@ class TestRule:
             assert (row.verdict == "cannot tell") == (low <= 0 <= high)
             assert (row.verdict == "better") == (low > 0)
 
+    def test_a_training_that_gained_nothing_is_never_recommended_whatever_the_figures(self) -> None:
+        better = paired_row("liver", [(0.5, 0.6)] * 3)
+        assert recommend([better], better, compared=True)[0] == "promote"
+        advice, reason = recommend([better], better, compared=True, gained=False)
+        assert advice == "keep the old model" and reason.startswith("Nothing was gained")
+
     def test_cases_that_all_agree_are_told_by_their_sign(self) -> None:
         assert paired_row("liver", [(0.5, 0.6)] * 3).verdict == "better"
         assert paired_row("liver", [(0.6, 0.5)] * 3).verdict == "worse"
@@ -91,7 +97,7 @@ class TestRule:
         [
             ({"liver": [0.4, 0.41, 0.39], "lung": [-0.1, -0.11, -0.1]}, "worse are lung"),
             ({"liver": [0.4, 0.41, 0.39], "lung": [0.1]}, "too few cases show lung"),
-            ({"liver": [0.4, -0.41, 0.39]}, "its interval holds zero"),
+            ({"liver": [0.4, -0.41, 0.39]}, "the range of its change holds zero"),
             ({"liver": [0.4, 0.41]}, "at least 3 are needed"),
         ],
     )

@@ -45,8 +45,7 @@ HOW_TO_GET_CASES = (
     "labelled person for validation, then every fifth; or say so when you add one. They are never trained on."
 )
 CHOSEN_ON_THEM = (
-    "The best weights of a training may have been chosen on these same cases; if so, their figures are a little "
-    "too high."
+    "A training may have chosen its best step on these same cases: then figures are a little too high."
 )
 _DIGITS = 8
 """Of a checksum, where it tells two models apart."""
@@ -154,6 +153,7 @@ def compare_models(
     progress: ProgressCallback = ignore_progress,
     cancel: CancelToken | None = None,
     cache_folder: Path | None = None,
+    gained: bool = True,
 ) -> Comparison:
     """Measures both models on the validation cases that the data set has now.
 
@@ -165,6 +165,7 @@ def compare_models(
         progress: called after every case and model.
         cancel: obeyed before every window.
         cache_folder: remembers Dice by weights, scan and label map; ``None``: nothing is remembered.
+        gained: whether the new model holds any training; without, it is never recommended.
 
     Raises:
         Cancelled: the token was raised; what was measured so far is remembered.
@@ -174,7 +175,7 @@ def compare_models(
     cases, used, left_out = _measure(models, dataset, device, progress, cancel, cache_folder)
     rows = organ_rows(cases, before.label_set.names if before else (), after.label_set.names)
     mean = mean_row(cases, before is not None)
-    recommendation, reason = recommend(rows, mean, before is not None)
+    recommendation, reason = recommend(rows, mean, before is not None, gained)
     return Comparison(
         _titles(models)[0] if before else None,
         _titles(models)[-1],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .comparison import Comparison
+from .fine_tune_kept import Kept
 from .model_version import ModelVersion
 from .models import ModelBundle
 
@@ -52,10 +53,12 @@ class FineTuneOutcome:
 
     Attributes:
         model: in the run's folder.
-        version: the candidate in the store; ``None`` without a store.
-        comparison: of the parent and the outcome; ``None`` in other processes than the first.
+        version: the candidate in the store; ``None`` without a store, and where the outcome is the parent itself.
+        comparison: of the parent and the outcome; ``None`` where these are the same, and in other processes than the
+            first.
         seconds: of training, over all sessions.
         notes: what a person should know, a sentence each.
+        kept: whether anything was gained: weights of the training, or of its start.
     """
 
     model: ModelBundle
@@ -63,3 +66,4 @@ class FineTuneOutcome:
     comparison: Comparison | None
     seconds: float
     notes: tuple[str, ...] = ()
+    kept: Kept = "training"

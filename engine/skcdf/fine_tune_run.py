@@ -8,6 +8,7 @@ from typing import Any
 
 from . import files
 from .errors import SkcdfError
+from .fine_tune_kept import Kept
 from .fine_tune_request import FineTuneRequest
 from .models import MODEL_FILE
 from .records import FieldError, plain_record, record_from_plain
@@ -36,6 +37,7 @@ class RunRecord:
         finished: whether everything was done, but for the store.
         title: of the start, for people, once it is finished; empty: from none.
         notes: what a person should know of the outcome, a sentence each.
+        kept: whose weights the outcome has, once it is finished; with ``start`` it enters no store.
     """
 
     start: str
@@ -49,6 +51,7 @@ class RunRecord:
     finished: bool = False
     title: str = ""
     notes: tuple[str, ...] = ()
+    kept: Kept = "training"
 
     def save(self, run_folder: Path) -> None:
         """Writes the run's file."""

@@ -18,6 +18,7 @@ from . import files
 from .comparison import Comparison, compare_models
 from .datasets import open_dataset
 from .device import choose_device
+from .fine_tune_kept import Kept, nothing_gained, what_was_kept
 from .fine_tune_request import FineTuneOutcome, FineTuneRequest
 from .fine_tune_run import COMPARISON_FILE, RunRecord, store_of, stored_run
 from .fine_tune_settings import (
@@ -77,6 +78,9 @@ def fine_tune(
 ) -> FineTuneOutcome:
     """Fine-tunes a model, compares it with its parent, and adds it to the store as a candidate.
 
+    Where no step was better on the validation cases than the start, the start is the outcome, and the outcome says so
+    (`FineTuneOutcome.kept`); where that is the parent itself, nothing is compared or added.
+
     Args:
         request: what is wanted.
         progress: called after every case, step and validation.
@@ -114,6 +118,7 @@ class _FineTuning:
         self._record: RunRecord | None = None
         self._config: TrainingConfig | None = None
         self._parent: Parent | None = None
+        self._kept: Kept = "training"
 
     def run(self) -> FineTuneOutcome:
         request = self.request
@@ -153,7 +158,7 @@ class _FineTuning:
         assert model is not None  # what the first process has written
         seconds = trainer.state.seconds
         if launched().rank > 0:
-            return FineTuneOutcome(model, None, None, seconds, tuple(self._notes))
+            return FineTuneOutcome(model, None, None, seconds, tuple(self._notes), self._kept)
         return self._finish(trainer, model)
 
     # before the training
@@ -202,16 +207,11 @@ class _FineTuning:
             self._config = settings_from_parent(bundle, self._dataset, method, preset, request.settings)
             return survey
         minutes = request.time_budget_s / 60 if request.time_budget_s else None
+        self.progress(Progress("plan", 0, 1))  # it measures steps, which may take a minute
         self._config = settings_from_none(
-            survey,
-            self._dataset,
-            self._device,
-            method,
-            preset,
-            request.settings,
-            minutes,
-            self.cancel,
+            survey, self._dataset, self._device, method, preset, request.settings, minutes, self.cancel
         )
+        self.progress(Progress("plan", 1, 1))
         return survey
 
     def _obedient(self, report: Progress) -> None:
@@ -232,7 +232,7 @@ class _FineTuning:
             volumes["unlabelled"] = as_unlabelled(volumes["labelled"])
             self._note(
                 "There are no unlabelled scans: the labelled ones, without their labels, take their place. "
-                "That is sound, and teaches little more than supervised training."
+                "That is sound, and teaches little more than the labels alone."
             )
         transfer = None
         if self._parent is not None:
@@ -250,6 +250,7 @@ class _FineTuning:
                 self._note(borrowed_note(organs, self._dataset, self._parent))
                 data["stand_in"] = [self._dataset.label_set.names[value - 1] for value in organs]
             transfer = start_of(config, self._dataset.label_set, self._parent.bundle)
+            self.say(f"start weights: {transfer.parts}")
             for note in transfer.notes:
                 self._note(note)
         if self._record is None:
@@ -259,6 +260,9 @@ class _FineTuning:
         self.say(f"trained {state.iteration} iterations in {duration(state.seconds)}")
         if state.best:
             self.say(f"best on validation after {state.best[0]} iterations: mean Dice {state.best[1]:.3f}")
+        self._kept = what_was_kept(trainer)
+        if self._parent is not None and self._kept != "training":
+            self._note(nothing_gained(self._kept, trainer, self._parent), first=True)
         return trainer
 
     @property
@@ -334,28 +338,31 @@ class _FineTuning:
             model, validation = validate_model(
                 model, dataset, device, progress=self.progress, cancel=self.cancel
             )
-        write_training_report(trainer, model, dataset, device, validation, self._command())
-        comparison = compare_models(
-            self._parent.bundle if self._parent else None,
-            model,
-            dataset,
-            device,
-            progress=self.progress,
-            cancel=self.cancel,
-        )
-        files.write_json(request.run_folder / COMPARISON_FILE, comparison.to_json())
-        self.say(comparison.text())
+        write_training_report(trainer, model, dataset, device, validation, self._command(), self._notes)
+        comparison = None
+        if self._kept != "start":  # a model beside itself tells nothing
+            comparison = compare_models(
+                self._parent.bundle if self._parent else None,
+                model,
+                dataset,
+                device,
+                progress=self.progress,
+                cancel=self.cancel,
+                gained=self._kept == "training",
+            )
+            files.write_json(request.run_folder / COMPARISON_FILE, comparison.to_json())
+            self.say(comparison.text())
         self.cancel.raise_if_cancelled()  # a candidate is the last thing to appear
         assert self._record is not None  # `_decide` made it
-        title = self._parent.title if self._parent else ""
-        self._record = replace(self._record, finished=True, title=title, notes=tuple(self._notes))
+        title, notes = self._parent.title if self._parent else "", tuple(self._notes)
+        self._record = replace(self._record, finished=True, title=title, notes=notes, kept=self._kept)
         self._record.save(request.run_folder)
         version = self._version_of(model, self._record, trainer.state)
-        return FineTuneOutcome(model, version, comparison, trainer.state.seconds, tuple(self._notes))
+        return FineTuneOutcome(model, version, comparison, trainer.state.seconds, notes, self._kept)
 
     def _version_of(self, model: ModelBundle, record: RunRecord, state: TrainingState) -> ModelVersion | None:
         """The finished run's version in the store, which it enters where it is not there yet."""
-        if self._store is None or launched().rank > 0:
+        if self._store is None or launched().rank > 0 or record.kept == "start":
             return None
         store = ModelStore.open(self._store, create=True)
         if record.version is not None:
@@ -369,11 +376,12 @@ class _FineTuning:
         folder = self.request.run_folder
         self.say(f"{folder}: this run is finished")
         model = ModelBundle.load(folder / MODEL_FOLDER)
-        path = folder / COMPARISON_FILE
-        comparison = Comparison.from_json(files.read_json(path, "comparison"), str(path))
+        path, comparison = folder / COMPARISON_FILE, None
+        if record.kept != "start":
+            comparison = Comparison.from_json(files.read_json(path, "comparison"), str(path))
         state = read_state(folder / FILE_NAME)
         version = self._version_of(model, record, state)
-        return FineTuneOutcome(model, version, comparison, state.seconds, record.notes)
+        return FineTuneOutcome(model, version, comparison, state.seconds, record.notes, record.kept)
 
     def _command(self) -> str:
         request = self.request
@@ -382,6 +390,6 @@ class _FineTuning:
         given = [str(each) for pair in options.items() if pair[1] for each in pair]
         return shlex.join(["skcdf", "finetune", str(request.pool), str(request.run_folder), *given])
 
-    def _note(self, sentence: str) -> None:
-        self._notes.append(sentence)
+    def _note(self, sentence: str, *, first: bool = False) -> None:
+        self._notes.insert(0 if first else len(self._notes), sentence)
         self.say(f"note: {sentence}")

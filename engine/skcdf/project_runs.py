@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from .errors import SkcdfError
 from .files import read_json
@@ -35,6 +36,12 @@ class RunState:
         total: steps in all.
         started: when it began, UTC, ISO 8601.
         running: whether a program works in it at this moment.
+        method: of the training.
+        preset: as the run was asked for it; empty: not known.
+        start: the model that it started from; empty: none, or not known.
+        time_budget_s: for everything, as the run was asked for it; ``None``: no limit.
+        seconds: spent training so far.
+        stop_after_s: seconds of training after which it ends whatever happens; ``None``: never.
     """
 
     folder: Path
@@ -42,6 +49,23 @@ class RunState:
     total: int
     started: str
     running: bool = False
+    method: str = ""
+    preset: str = ""
+    start: str = ""
+    time_budget_s: float | None = None
+    seconds: float = 0.0
+    stop_after_s: float | None = None
+
+    @property
+    def steps_to_come(self) -> int:
+        """Steps that it would still do: those that are left, as far as its time allows at the pace so far."""
+        left = self.total - self.iteration
+        if self.stop_after_s is None or left <= 0:
+            return max(left, 0)
+        time_left = max(self.stop_after_s - self.seconds, 0.0)
+        if not self.iteration or not self.seconds:  # no pace yet
+            return left if time_left else 0
+        return min(left, int(time_left * self.iteration / self.seconds))
 
 
 def new_run_folder(runs: Path) -> Path:
@@ -63,9 +87,28 @@ def unfinished_run(runs: Path) -> RunState | None:
             return None
         with contextlib.suppress(SkcdfError, OSError, ValueError, KeyError, TypeError):
             state = json.loads(read_metadata(run / CHECKPOINT_FILE)["skcdf"])
-            iteration, total = int(state["iteration"]), int(state["config"]["iterations"])
-            return RunState(run, iteration, total, _beginning(run), _is_running(run))
+            return RunState(
+                run,
+                int(state["iteration"]),
+                int(state["config"]["iterations"]),
+                _beginning(run),
+                _is_running(run),
+                str(state["config"].get("method", "")),
+                seconds=float(state["seconds"]),
+                **_wishes(run),
+            )
     return None
+
+
+def _wishes(run: Path) -> dict[str, Any]:
+    """What a fine-tuning was asked for; nothing where its record is missing or damaged."""
+    with contextlib.suppress(SkcdfError, AttributeError):
+        record = read_json(run / RUN_FILE, "fine-tuning run")
+        wishes = {"preset": record.get("preset"), "start": record.get("parent") or record.get("start")}
+        times = {name: record.get(name) for name in ("time_budget_s", "stop_after_s")}
+        found = {name: value for name, value in wishes.items() if isinstance(value, str)}
+        return found | {name: value for name, value in times.items() if isinstance(value, int | float)}
+    return {}
 
 
 def _runs(folder: Path) -> list[Path]:
@@ -87,7 +130,8 @@ def _is_done(run: Path) -> bool:
         return (run / "model" / MODEL_FILE).is_file()
     with contextlib.suppress(SkcdfError, AttributeError):
         record = read_json(run / RUN_FILE, "fine-tuning run")
-        return bool(record.get("finished")) and not (record.get("store") and not record.get("version"))
+        lacks_version = record.get("store") and not record.get("version") and record.get("kept") != "start"
+        return bool(record.get("finished")) and not lacks_version
     return False
 
 

@@ -69,6 +69,7 @@ class TrainingReport:
         accuracy_protocol: which cases ``accuracy`` is from, and how many.
         pictures: of the kept model's results.
         command: what started the training.
+        notes: what a person should know of the outcome, a sentence each.
     """
 
     title: str
@@ -88,6 +89,7 @@ class TrainingReport:
     accuracy_protocol: str
     pictures: Sequence[ReportPicture]
     command: str | None = None
+    notes: Sequence[str] = ()
 
 
 def write_report(path: Path | str, report: TrainingReport) -> None:
@@ -99,6 +101,7 @@ def write_report(path: Path | str, report: TrainingReport) -> None:
     parts = [
         element("h1", report.title),
         element("p", report.notice, class_="notice", role="note"),
+        *(element("p", note) for note in report.notes),
         _key_figures(report),
         _run(report),
         section("Loss", loss_figure(report.losses)),
@@ -142,10 +145,18 @@ def _run(report: TrainingReport) -> Markup:
         ("Protocol", report.protocol or "none of the published ones"),
         *((name, f"{value:,}" if isinstance(value, int) else value) for name, value in report.data.items()),
         ("Device", report.device),
-        ("Weights kept", "not chosen by validation" if chosen is None else f"those of iteration {chosen:,}"),
+        ("Weights kept", _kept(chosen)),
         ("Command", _command(report.command)),
     ]
     return section("The run", pairs(rows, "What was done, with what, where"))
+
+
+def _kept(chosen: int | None) -> str:
+    if chosen is None:
+        return "not chosen by validation"
+    return (
+        f"those of iteration {chosen:,}" if chosen else "those of the start, since no later ones were better"
+    )
 
 
 def _command(command: str | None) -> str:

@@ -120,6 +120,7 @@ def write_training_report(
     device: Device,
     validation: Validation,
     command: str,
+    notes: Sequence[str] = (),
 ) -> Path:
     """Writes ``report.html`` into the run's folder; returns its path.
 
@@ -130,6 +131,7 @@ def write_training_report(
         device: where.
         validation: of ``model``.
         command: what makes the run again.
+        notes: what a person should know of the outcome, a sentence each.
     """
     state, config = trainer.state, trainer.config
     report = TrainingReport(
@@ -156,6 +158,7 @@ def write_training_report(
         accuracy_protocol=validation.protocol,
         pictures=validation.pictures,
         command=command,
+        notes=notes,
     )
     path = trainer.run_folder / REPORT_FILE
     write_report(path, report)

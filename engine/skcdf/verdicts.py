@@ -22,8 +22,12 @@ RULE = (
     f"Each row: better or worse when the {100 * CONFIDENCE:g} % interval of the mean paired difference (t "
     f"distribution) leaves out zero; fewer than {FEWEST_CASES} cases, or zero inside: cannot tell. Promote: the mean "
     f"of organs is better, no organ is worse, no organ is lost, and every organ that both models know has at least "
-    f"{FEWEST_CASES} cases. Keep the old model: the mean is not better, and it or an organ is worse. Otherwise: "
-    "cannot tell whether better."
+    f"{FEWEST_CASES} cases. Keep the old model: the mean is not better, and it or an organ is worse; or the training "
+    "kept its start. Otherwise: cannot tell whether better."
+)
+NOTHING_GAINED = (
+    "Nothing was gained: no step of the training was better on the validation cases than its start, so the start was "
+    "kept."
 )
 
 
@@ -159,14 +163,19 @@ def mean_row(cases: Sequence[CaseDice], compared: bool) -> Row:
     return paired_row(MEAN, pairs)
 
 
-def recommend(rows: Sequence[Row], mean: Row, compared: bool) -> tuple[Recommendation, str]:
+def recommend(
+    rows: Sequence[Row], mean: Row, compared: bool, gained: bool = True
+) -> tuple[Recommendation, str]:
     """What to do with the new model, and why, in one sentence.
 
     Args:
         rows: of all organs.
         mean: the mean of organs.
         compared: whether there is a model before.
+        gained: whether the new model holds any training (`skcdf.fine_tune_kept`).
     """
+    if not gained:
+        return "keep the old model", NOTHING_GAINED
     unsure: Recommendation = "cannot tell whether better"
     worse = [row.organ for row in rows if row.verdict == "worse"]
     lost = [row.organ for row in rows if row.known == "to the old"]
@@ -181,7 +190,7 @@ def recommend(rows: Sequence[Row], mean: Row, compared: bool) -> tuple[Recommend
     if mean.n < FEWEST_CASES:
         return unsure, f"Validation cases that count: {mean.n}; at least {FEWEST_CASES} are needed."
     if mean.verdict != "better":
-        return unsure, "The mean of organs may be better or worse: its interval holds zero."
+        return unsure, "The mean of organs may be better or worse: the range of its change holds zero."
     if worse:
         return (
             unsure,

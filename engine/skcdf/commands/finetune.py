@@ -220,7 +220,11 @@ def _announce(outcome: Any, report: Path, announcer: Announcer) -> None:
     lines = [f"fine-tuned in {duration(outcome.seconds)}"]
     lines.append(str(outcome.model.folder))
     if version is not None:
-        lines[-1] += f"\ncandidate {version.version} of {version.name} in the store"
+        lines.append(f"candidate {version.version} of {version.name} in the store")
+    if outcome.kept != "training":
+        lines.append(
+            "nothing was gained: keep the old model" + ("" if version else "; no candidate was added")
+        )
     if report.is_file():
         lines.append(str(report))
     announcer.result(
@@ -228,6 +232,7 @@ def _announce(outcome: Any, report: Path, announcer: Announcer) -> None:
         model=str(outcome.model.folder),
         name=version.name if version else outcome.model.name,
         version=version.version if version else None,
+        kept=outcome.kept,
         comparison=without_nan(comparison.to_json()) if comparison is not None else None,
         report=str(report) if report.is_file() else None,
         seconds=round(outcome.seconds, 1),
