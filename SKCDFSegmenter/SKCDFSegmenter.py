@@ -213,7 +213,7 @@ class SKCDFSegmenterLogic(ScriptedLoadableModuleLogic):
     def fineTune(self, settings=None):
         """Trains on the open project's pool, waits, and returns the candidate; see ``Teaching.TrainingSettings``.
 
-        :raises skcdf.errors.SkcdfError: it did not work; the model in use is as it was.
+        :raises skcdf.errors.SkcdfError: it did not work, or gained nothing; the model in use is as it was.
         """
         return self.workspace.fineTune(settings)
 

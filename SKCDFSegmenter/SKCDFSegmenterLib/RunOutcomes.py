@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from skcdf import files
 from skcdf.comparison import Comparison
@@ -22,16 +23,23 @@ DECISION_FILE = "decision.json"
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """A training that has ended and whose model is in the store.
+    """What a training that has ended brought: a new model, or nothing that is better than its start.
 
     Attributes:
         folder: of the run.
-        line, version: its model's place in the store.
+        line, version: its model's place in the store; version empty: the start was kept, which is no new model.
+        kept: ``training``, or ``start`` or ``converted start`` where nothing was gained (`skcdf.fine_tune_kept`).
     """
 
     folder: Path
     line: str
     version: str
+    kept: str = "training"
+
+    @property
+    def gained(self) -> bool:
+        """Whether its model holds any training."""
+        return self.kept == "training"
 
     @property
     def report(self) -> Path | None:
@@ -65,7 +73,7 @@ class RunOutcome:
 
 
 def runOutcomes(project: Project) -> tuple[RunOutcome, ...]:
-    """The project's trainings that brought a model, newest first. What cannot be read is none."""
+    """The project's trainings that came to their end, newest first. What cannot be read is none."""
     found = []
     for path in project.runs_folder.glob(f"*/{RUN_FILE}"):
         try:
@@ -73,10 +81,25 @@ def runOutcomes(project: Project) -> tuple[RunOutcome, ...]:
             begun = path.stat().st_mtime
         except (SkcdfError, OSError):
             continue
-        version = content.get("version") if isinstance(content, dict) else None
-        if isinstance(version, str) and isinstance(content.get("name"), str):
-            found.append((begun, RunOutcome(path.parent, content["name"], version)))
+        outcome = runOutcome(path.parent, content)
+        if outcome is not None:
+            found.append((begun, outcome))
     return tuple(outcome for _begun, outcome in sorted(found, key=lambda each: each[0], reverse=True))
+
+
+def runOutcome(folder: Path, content: Any) -> RunOutcome | None:
+    """What a run's file, or the engine's ``result``, says of its outcome; ``None``: it has not come to its end.
+
+    Args:
+        folder: of the run.
+        content: has ``name``, ``version`` and ``kept``.
+    """
+    if not isinstance(content, dict) or not isinstance(content.get("name"), str):
+        return None
+    version, kept = content.get("version"), content.get("kept", "training")
+    if isinstance(version, str):
+        return RunOutcome(folder, content["name"], version, str(kept))
+    return RunOutcome(folder, content["name"], "", kept) if kept == "start" else None
 
 
 def runOfVersion(project: Project, line: str, version: str) -> RunOutcome | None:
@@ -86,10 +109,12 @@ def runOfVersion(project: Project, line: str, version: str) -> RunOutcome | None
 
 
 def undecidedOutcome(project: Project) -> RunOutcome | None:
-    """The newest training, if its model is a candidate of which nobody has said yet whether it is to be used."""
+    """The newest training, if nobody has decided on it yet: its model is a candidate, or it has made none."""
     newest = next(iter(runOutcomes(project)), None)
     if newest is None or newest.isDecided:
         return None
+    if not newest.version:
+        return newest
     try:
         versions = project.store().versions(newest.line)
     except SkcdfError:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from skcdf.comparison import Comparison
 from skcdf.errors import SkcdfError
 from skcdf.project import Project, RunState
 
 from .EngineWorker import EngineWorker
 from .ModelCatalogue import modelChoices
-from .RunOutcomes import runOfVersion, undecidedOutcome
+from .RunOutcomes import RunOutcome, runOutcome, undecidedOutcome
 from .Signal import Signal
 from .Texts import _
 from .TrainingChoices import startReference
@@ -39,22 +37,6 @@ class TrainingSettings:
     device: str = "auto"
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A new model, and how it compares with the one in use.
-
-    Attributes:
-        line, version: its place in the store.
-        comparison: organ by organ on the validation cases; ``None`` where nothing was compared.
-        report: the training's report; ``None`` where there is none.
-    """
-
-    line: str
-    version: str
-    comparison: Comparison | None
-    report: Path | None
-
-
 class Teaching:
     """One training at a time, in a child process of its own.
 
@@ -69,8 +51,8 @@ class Teaching:
     ) -> None:
         self._training, self._worker, self._project = training, worker, project
         self.runFolder: Path | None = None
-        self.candidate: Candidate | None = None
-        """Of the last training that succeeded, until the user has decided."""
+        self.candidate: RunOutcome | None = None
+        """What the last training that came to its end has brought, until the user has decided; maybe nothing new."""
         self.trained: Path | None = None
         """The project of the last training; another one may have been opened since."""
         self.changed, self.ended, self.modelsChanged = Signal(), Signal(), Signal()
@@ -156,6 +138,11 @@ class Teaching:
             SkcdfError: there is none, or the store cannot be written.
         """
         candidate = self._requireCandidate()
+        if not candidate.version:
+            raise SkcdfError(
+                _("The training has made no new model: nothing was gained."),
+                _("Train longer, or with more cases."),
+            )
         self.promote(f"{candidate.line}@{candidate.version}")
 
     def keepOld(self) -> None:
@@ -165,17 +152,15 @@ class Teaching:
             SkcdfError: there is none, or the decision cannot be written down.
         """
         candidate = self._requireCandidate()
-        run = runOfVersion(self._requireProject(), candidate.line, candidate.version)
-        if run is not None:
-            run.keepOld()
+        if candidate.folder.is_dir():  # it may have been deleted meanwhile
+            candidate.keepOld()
         self.candidate = None
         self.modelsChanged.emit()
 
     def restoreCandidate(self) -> None:
         """After a project was opened: the outcome of its last training, if nobody has decided on it yet."""
         project = self._project()
-        run = undecidedOutcome(project) if project is not None else None
-        self.candidate = None if run is None else Candidate(run.line, run.version, run.comparison, run.report)
+        self.candidate = undecidedOutcome(project) if project is not None else None
 
     def rollBack(self) -> None:
         """The model that was in use before comes back.
@@ -211,19 +196,12 @@ class Teaching:
         self.changed.emit()
 
     def _onEnded(self, outcome: TrainingOutcome) -> None:
-        result: dict[str, Any] | None = outcome.result
         project = self._project()
         # Another project may be open by now: the outcome is found again when this one is opened.
-        isHere = project is not None and project.root == self.trained
-        if result is not None and result.get("version") and isHere:
-            comparison = result.get("comparison")
-            self.candidate = Candidate(
-                result["name"],
-                result["version"],
-                Comparison.from_json(comparison) if comparison else None,
-                Path(result["report"]) if result.get("report") else None,
-            )
-            self.modelsChanged.emit()
+        if project is not None and project.root == self.trained and self.runFolder is not None:
+            self.candidate = runOutcome(self.runFolder, outcome.result)
+            if self.candidate is not None:
+                self.modelsChanged.emit()
         self.changed.emit()
         self.ended.emit(outcome)
 
@@ -235,7 +213,7 @@ class Teaching:
             )
         return project
 
-    def _requireCandidate(self) -> Candidate:
+    def _requireCandidate(self) -> RunOutcome:
         if self.candidate is None:
             raise SkcdfError(_("There is no new model to decide on."), _("Train one first."))
         return self.candidate

@@ -1,4 +1,4 @@
-"""Sentences of the section *Teach*: what is in the pool, what would be stored, how far a training is."""
+"""Sentences of the section *Teach*: what is in the pool, what would be stored, how far something is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from skcdf.labels import LabelSet
-from skcdf.project import PoolCounts, RunState
+from skcdf.project import PoolCounts
 
 from .CaseContribution import CaseContent
 from .Texts import _, plural
@@ -46,7 +46,7 @@ def leftOutWords(content: CaseContent, labelSet: LabelSet) -> str:
     if content.foreign:
         names = ", ".join(content.foreign)
         lines.append(_("Left out, since the pool has no such organ: {names}.").format(names=names))
-    titles = _titles(labelSet)
+    titles = titlesOf(labelSet)
     lines += [
         _("{voxels} voxels of {lost} lie in {kept}, too: {kept}, the smaller one, gets them.").format(
             voxels=overlap.voxels, lost=titles[overlap.lost], kept=titles[overlap.kept]
@@ -147,6 +147,9 @@ def phaseWords(phase: str) -> str:
         "load labelled cases": _("Loading labelled cases"),
         "load unlabelled cases": _("Loading unlabelled cases"),
         "load validation cases": _("Loading validation cases"),
+        "plan": _("Planning the training"),
+        "measure speed": _("Measuring how fast this computer trains"),
+        "validate the start": _("Looking how good the start is"),
         "the parent's findings": _("Old model looks at the cases"),
         "train": _("Training"),
         "validate": _("Validating"),
@@ -168,34 +171,6 @@ def timeLeftWords(seconds: float) -> str:
     return _("about {hours} h {minutes} min left").format(hours=minutes // 60, minutes=minutes % 60)
 
 
-def resumeWords(run: RunState) -> str:
-    """What a stopped training has done."""
-    return _("A training was stopped after {done} of {total} steps. Resume goes on from there.").format(
-        done=run.iteration, total=run.total
-    )
-
-
-def balanceWords(balance: Mapping[str, Any], labelSet: LabelSet | None = None, most: int = MANY) -> str:
-    """How much a voxel of each organ counts; the engine tells it at the start of a training.
-
-    Args:
-        balance: the engine's event.
-        labelSet: knows the organs' titles.
-        most: organs that are named, those that count most.
-    """
-    titles = _titles(labelSet)
-    pairs = [
-        (name, weight)
-        for name, weight in zip(balance["names"], balance["weights"], strict=True)
-        if weight is not None
-    ]
-    pairs.sort(key=lambda pair: -pair[1])
-    named = ", ".join(f"{titles.get(name, name)} {_times(weight)}" for name, weight in pairs[:most])
-    if len(pairs) > most:
-        named = _("{organs}, others less").format(organs=named)
-    return _("Against imbalance, a voxel counts as so many of background: {organs}.").format(organs=named)
-
-
 def fileName(path: str) -> str:
     """The last part of a path of any system."""
     return path.replace("\\", "/").rstrip("/").rpartition("/")[2] or path
@@ -203,7 +178,7 @@ def fileName(path: str) -> str:
 
 def organWords(names: Iterable[str], labelSet: LabelSet) -> str:
     """Organs by their titles, the first few of many."""
-    titles = _titles(labelSet)
+    titles = titlesOf(labelSet)
     found = [titles.get(name, name) for name in names]
     if len(found) > MANY:
         return _("{organs} and {n} more").format(organs=", ".join(found[:MANY]), n=len(found) - MANY)
@@ -219,7 +194,7 @@ def _actionWords(preview: Mapping[str, Any]) -> str:
 
 
 def _volumeWords(volumes: Mapping[str, float], labelSet: LabelSet) -> str:
-    titles = _titles(labelSet)
+    titles = titlesOf(labelSet)
     named = ", ".join(
         _("{organ} none").format(organ=titles.get(name, name))
         if not volume
@@ -238,7 +213,7 @@ def _agreementWords(dice: Mapping[str, float | None], labelSet: LabelSet) -> str
     if changed[worst] > 0.9995:
         return _("The model's proposal was accepted unchanged.")
     return _("The model's proposal agrees by {mean} on average, least for {organ} ({least}).").format(
-        mean=f"{mean:.2f}", organ=_titles(labelSet).get(worst, worst), least=f"{changed[worst]:.2f}"
+        mean=f"{mean:.2f}", organ=titlesOf(labelSet).get(worst, worst), least=f"{changed[worst]:.2f}"
     )
 
 
@@ -246,9 +221,6 @@ def _millilitres(volume: float) -> str:
     return f"{volume:.0f}" if volume >= 10 else f"{volume:.1f}"
 
 
-def _times(weight: float) -> str:
-    return f"×{weight:.0f}" if weight >= 10 else f"×{weight:.1f}"  # noqa: RUF001
-
-
-def _titles(labelSet: LabelSet | None) -> dict[str, str]:
+def titlesOf(labelSet: LabelSet | None) -> dict[str, str]:
+    """How people call the organs, by name."""
     return {label.name: label.title for label in labelSet.labels} if labelSet is not None else {}

@@ -51,6 +51,11 @@ def methodChoices() -> tuple[Choice, ...]:
     )
 
 
+def presetMinutes(preset: str) -> int:
+    """Time that a preset usually gets, in minutes; 0: no limit."""
+    return {"quick": 10, "standard": 30}.get(preset, 0)
+
+
 def presetChoices() -> tuple[Choice, ...]:
     """How much to train."""
     return (

@@ -10,6 +10,7 @@ from skcdf.model_version import ModelVersion
 from skcdf.project import Project
 
 from .Texts import _
+from .TrainingChoices import methodChoices
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,10 @@ def _row(version: ModelVersion, own: bool) -> VersionRow:
                 n=len(figures), mean=f"{sum(figures) / len(figures):.3f}"
             )
         )
-    if version.config.get("method"):
-        details.append(_("Method: {method}.").format(method=version.config["method"]))
+    method = version.config.get("method")
+    if method:
+        words = {choice.value: choice.text for choice in methodChoices()}
+        details.append(_("Method: {method}.").format(method=words.get(method, method)))
     if version.note:
         details.append(version.note)
     return VersionRow(version, cells, " ".join(details))

@@ -21,11 +21,13 @@ from .Installation import Installation
 from .ModelCatalogue import ModelChoice, findChoice, modelChoices
 from .PoolWork import PoolWork
 from .Readiness import Readiness
+from .RunOutcomes import RunOutcome
 from .SegmentationQueue import SegmentationQueue
 from .Signal import Signal
-from .Teaching import Candidate, Teaching, TrainingSettings
+from .Teaching import Teaching, TrainingSettings
 from .Texts import _
 from .TrainingProcess import TrainingProcess
+from .TrainingWords import nothingGainedAdvice, nothingGainedWords
 from .VolumeSegmenter import SegmentationSettings, VolumeSegmenter
 
 
@@ -183,13 +185,16 @@ class Workspace:
         )
         return self.worker.wait(request).required
 
-    def fineTune(self, settings: TrainingSettings | None = None) -> Candidate:
+    def fineTune(self, settings: TrainingSettings | None = None) -> RunOutcome:
         """Trains and waits; see ``SKCDFSegmenterLogic.fineTune``."""
         self.teaching.start(settings or TrainingSettings())
         outcome = self.training.wait()
-        if self.teaching.candidate is None:
+        brought = self.teaching.candidate
+        if brought is None:
             raise outcome.error or SkcdfError(_("The training was stopped."), _("Resume it."))
-        return self.teaching.candidate
+        if not brought.version:
+            raise SkcdfError(nothingGainedWords(brought), nothingGainedAdvice())
+        return brought
 
     def tick(self) -> None:
         """To be called five times a second while something runs: what does not obey is ended."""

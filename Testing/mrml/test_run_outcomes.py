@@ -45,10 +45,11 @@ def addVersion(project: Project, parent: str | None = None) -> str:
     return version.version
 
 
-def addRun(project: Project, version: str | None, age_s: float = 0) -> Path:
+def addRun(project: Project, version: str | None, age_s: float = 0, kept: str = "training") -> Path:
     folder = project.new_run()
     folder.mkdir()
-    RunRecord("", "", project.line(), version=version, finished=version is not None).save(folder)
+    finished = version is not None or kept == "start"
+    RunRecord("", "", project.line(), version=version, finished=finished, kept=kept).save(folder)
     (folder / "report.html").write_text("<html></html>")
     path = folder / "fine_tuning.json"
     time = path.stat().st_mtime - age_s
@@ -75,6 +76,22 @@ def test_a_promoted_model_is_decided(project):
     assert undecidedOutcome(project) is None
 
 
+def test_a_training_that_gained_nothing_waits_without_a_version_until_that_is_seen(project):
+    addRun(project, addVersion(project), age_s=60)
+    folder = addRun(project, None, kept="start")
+    outcome = undecidedOutcome(project)
+    assert (outcome.folder, outcome.version, outcome.gained) == (folder, "", False)
+    outcome.keepOld()
+    assert undecidedOutcome(project) is None, "the candidate before it is not asked about again"
+    assert runOfVersion(project, project.line(), "v1").gained
+
+
+def test_the_changed_start_of_a_training_is_a_candidate_that_gained_nothing(project):
+    addRun(project, addVersion(project), kept="converted start")
+    outcome = undecidedOutcome(project)
+    assert (outcome.version, outcome.gained) == ("v1", False)
+
+
 def test_runs_without_a_model_and_damaged_ones_are_none(project):
     addRun(project, None)
     broken = addRun(project, "v1")
@@ -92,7 +109,7 @@ def test_versions_are_listed_newest_first_with_state_and_parent(project):
     assert [row.cells[0] for row in rows] == ["v2", "v1"]
     assert [row.cells[1] for row in rows] == ["candidate", "in use"]
     assert [row.cells[3] for row in rows] == [f"{project.line()}@v1", "nothing"]
-    assert "Method: skcdf." in rows[0].details
+    assert "Method: With unlabelled scans (SKCDF)." in rows[0].details
 
 
 def test_versions_of_another_line_have_its_name(project):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 from skcdf.labels import LabelSet
-from skcdf.project import PoolCounts, RunState
+from skcdf.project import PoolCounts
 from SKCDFSegmenterLib import TeachingWords as Words
 
 PHANTOM = LabelSet.load("phantom13")
@@ -84,6 +82,8 @@ def test_progress_has_phase_share_time_left_and_note():
     assert Words.progressWords({**event, "phase": "load labelled cases", "fraction": 1.0, "note": ""}) == (
         "Loading labelled cases: 100 %"
     )
+    measuring = {**event, "phase": "measure speed", "fraction": 0.5, "eta_s": None, "note": ""}
+    assert Words.progressWords(measuring) == "Measuring how fast this computer trains: 50 %"
     assert Words.progressWords({**event, "phase": "tidy", "eta_s": None, "note": ""}) == "Tidy: 25 %"
 
 
@@ -93,23 +93,6 @@ def test_progress_has_phase_share_time_left_and_note():
 )
 def test_time_left_is_rounded_as_people_do(seconds, words):
     assert Words.timeLeftWords(seconds) == words
-
-
-def test_a_stopped_training_says_how_far_it_came():
-    words = Words.resumeWords(RunState(Path("run"), 120, 600, "2026-11-26T04:00:00+00:00"))
-    assert words == "A training was stopped after 120 of 600 steps. Resume goes on from there."
-
-
-def test_the_rarest_organ_comes_first_in_the_balance():
-    balance = {"names": ["liver", "left_adrenal_gland"], "voxels": [9e4, 30], "weights": [1.8, 4321.0]}
-    words = Words.balanceWords(balance, PHANTOM)
-    assert words.index("Left adrenal gland ×4321") < words.index("Liver ×1.8")  # noqa: RUF001
-
-
-def test_of_many_organs_the_balance_names_those_that_count_most():
-    balance = {"names": list(PHANTOM.names), "voxels": [1] * 13, "weights": [float(i) for i in range(1, 14)]}
-    words = Words.balanceWords(balance, PHANTOM, most=2)
-    assert "Left adrenal gland ×13, Right adrenal gland ×12, others less" in words  # noqa: RUF001
 
 
 def test_of_many_organs_the_first_are_named():

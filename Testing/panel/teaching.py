@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -114,6 +117,42 @@ def teach(slicer: Any, workspace: Any) -> Iterator[Teach]:
     """The section, in an empty scene and without a project."""
     with openedTeachPanel(workspace) as teach:
         yield teach
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory: Any) -> Path:
+    """A project with a model in use."""
+    from toy_project import makeToyProject
+
+    return makeToyProject(tmp_path_factory.mktemp("toys") / "project")
+
+
+@pytest.fixture(scope="module")
+def trained(toys: Path, tmp_path_factory: Any) -> Path:
+    """The same after a training on which nobody has decided, as after a night."""
+    folder = shutil.copytree(toys, tmp_path_factory.mktemp("trained") / "project")
+    finetune(folder, "--method", "supervised")
+    return folder
+
+
+def finetune(folder: Path, *arguments: str) -> None:
+    """Two steps from the model in use, as the panel would begin them."""
+    command = [sys.executable, "-m", "skcdf", "finetune", f"{folder}/pool", f"{folder}/runs/2026-11-26_1"]
+    command += ["--store", f"{folder}/models", "--name", "Toys", "--model", "Toys@v1", "--device", "cpu"]
+    command += ["--iterations", "2", "--validations", "1", "--stdin", "ignore", *arguments]
+    subprocess.run(command, check=True, cwd=ROOT / "engine", capture_output=True)
+
+
+@pytest.fixture
+def opened(teach: Teach, tmp_path: Path) -> Callable[[Path], Path]:
+    """Opens a copy of a project."""
+
+    def opened(folder: Path) -> Path:
+        copy = shutil.copytree(folder, tmp_path / "project")
+        teach.workspace.openProject(copy)
+        return copy
+
+    return opened
 
 
 @pytest.fixture

@@ -304,6 +304,17 @@ def test_organs_that_were_drawn_on_another_scan_are_warned_of(teach, project, ca
     assert "drawn on another scan, Yesterday" in label.text
 
 
+def test_a_scan_whose_organs_are_loaded_but_not_chosen_is_not_said_to_have_none(teach, project, case, slicer):
+    volume, segmentation = case
+    teach.parameters.outputSegmentation = None
+    slicer.app.processEvents()
+    label = teach.panel.cases.ui.caseLabel
+    assert label.text == f"{volume.GetName()} has organs that are drawn already: choose them in step 2."
+    slicer.mrmlScene.RemoveNode(segmentation)
+    teach.panel.cases.update()
+    assert "has no segmentation yet" in label.text
+
+
 def test_loaded_volumes_are_added_without_labels_and_not_twice(teach, project, case, pump, picture):
     import qt
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 from user import choose, click
 
@@ -14,39 +9,6 @@ pytest_plugins = ("teaching",)
 pytestmark = pytest.mark.usefixtures("slicer")
 TRAINING_S = 240
 WORKER_S = 90
-
-
-@pytest.fixture(scope="module")
-def toys(tmp_path_factory) -> Path:
-    """A project with a model in use."""
-    from toy_project import makeToyProject
-
-    return makeToyProject(tmp_path_factory.mktemp("toys") / "project")
-
-
-@pytest.fixture(scope="module")
-def trained(toys, tmp_path_factory) -> Path:
-    """The same after a training on which nobody has decided, as after a night."""
-    from teaching import ROOT
-
-    folder = shutil.copytree(toys, tmp_path_factory.mktemp("trained") / "project")
-    command = [sys.executable, "-m", "skcdf", "finetune", f"{folder}/pool", f"{folder}/runs/2026-11-26_1"]
-    command += ["--store", f"{folder}/models", "--name", "Toys", "--model", "Toys@v1", "--device", "cpu"]
-    command += ["--method", "supervised", "--iterations", "2", "--validations", "1", "--stdin", "ignore"]
-    subprocess.run(command, check=True, cwd=ROOT / "engine", capture_output=True)
-    return folder
-
-
-@pytest.fixture
-def opened(teach, tmp_path):
-    """Opens a copy of a project."""
-
-    def opened(folder: Path) -> Path:
-        copy = shutil.copytree(folder, tmp_path / "project")
-        teach.workspace.openProject(copy)
-        return copy
-
-    return opened
 
 
 def cells(table):
@@ -77,7 +39,7 @@ def test_stop_quit_and_resume_until_there_is_a_new_model(teach, opened, toys, pu
     assert not box.ui.methodComboBox.enabled
     assert pump(lambda: "Training:" in box.ui.progressLabel.text, WORKER_S), box.ui.statusLabel.text
     assert pump(lambda: box.ui.progressBar.value > 100, WORKER_S)
-    assert "voxel counts as so many of background" in box.ui.balanceLabel.text
+    assert "as much as background: Spleen" in box.ui.balanceLabel.text
     picture(teach.window, "teach-training")
     layout = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
     before = layout.GetViewArrangement()
@@ -97,7 +59,7 @@ def test_stop_quit_and_resume_until_there_is_a_new_model(teach, opened, toys, pu
     window.close()
     assert not window.isVisible() and not teaching.running
     guard.cleanup()
-    assert "A checkpoint of" in box.ui.statusLabel.text
+    assert "What was trained in" in box.ui.statusLabel.text
 
     with openedTeachPanel(teach.workspace) as later:  # Slicer starts again
         box = later.panel.training
@@ -112,18 +74,23 @@ def test_stop_quit_and_resume_until_there_is_a_new_model(teach, opened, toys, pu
         assert teaching.candidate.version == "v2"
         assert later.panel.outcome.widget.isVisible()
         picture(later.window, "teach-done")
+        click(later.panel.outcome.ui.keepButton)
+        assert not box.ui.statusLabel.isVisible(), "there is nothing below to be seen any more"
 
 
 def test_a_stop_before_the_first_checkpoint_says_that_training_begins_anew(teach, opened, toys, pump):
     opened(toys)
-    box = teach.panel.training
+    box, teaching = teach.panel.training, teach.workspace.teaching
     click(box.ui.trainButton)
-    assert pump(lambda: teach.workspace.teaching.process.lastProgress, WORKER_S)
-    click(box.ui.trainButton)
+    # The engine imports PyTorch now, which takes seconds: it has not begun to read.
+    assert pump(lambda: teaching.process.hello, WORKER_S)
+    assert box.ui.trainButton.isVisible() and box.ui.trainButton.isEnabled()
+    box.ui.trainButton.click()  # without the event loop, in which the training might end before one looks
     assert box.ui.trainButton.text == "Stopping…"
     assert not box.ui.trainButton.enabled
-    assert pump(lambda: not teach.workspace.teaching.running, 30)
-    assert "Stopped" in box.ui.statusLabel.text
+    assert pump(lambda: not teaching.running, WORKER_S)
+    assert "Stopped before anything was trained" in box.ui.statusLabel.text
+    assert box.ui.trainButton.text == "Train"
 
 
 def test_cases_can_be_added_while_a_training_runs_and_count_for_the_next_one(

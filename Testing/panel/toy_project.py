@@ -5,6 +5,7 @@ A program of its own, since it needs torch, which has no place in the process of
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import tempfile
@@ -13,14 +14,33 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def makeToyProject(folder: Path, labelled: int = 2, validation: int = 3, unlabelled: int = 2) -> Path:
-    """A project ``Toys`` with model ``v1`` in use, made by a child process."""
-    counts = map(str, (labelled, validation, unlabelled))
-    subprocess.run([sys.executable, __file__, str(folder), *counts], check=True)
+def makeToyProject(
+    folder: Path, labelled: int = 2, validation: int = 3, unlabelled: int = 2, perfect: bool = False
+) -> Path:
+    """A project ``Toys`` with model ``v1`` in use, made by a child process.
+
+    Args:
+        folder: of the project.
+        labelled, validation, unlabelled: how many cases there are of each kind.
+        perfect: the model finds every organ, so that no training makes it better; else it finds a little of one.
+    """
+    counts = map(str, (labelled, validation, unlabelled, int(perfect)))
+    subprocess.run([sys.executable, __file__, "make", str(folder), *counts], check=True)
     return folder
 
 
-def _make(folder: Path, labelled: int, validation: int, unlabelled: int) -> None:
+def stopToyTraining(folder: Path, steps: int = 2) -> Path:
+    """A training of the project's model that was stopped after its first step, by a child process; its run's folder.
+
+    Args:
+        folder: of the project.
+        steps: how many it would have done in all.
+    """
+    subprocess.run([sys.executable, __file__, "stop", str(folder), str(steps)], check=True)
+    return folder / "runs" / "2026-11-26_1"
+
+
+def _make(folder: Path, labelled: int, validation: int, unlabelled: int, perfect: int) -> None:
     from toy_fine_tuning import LABELS, knowing_network, toy_bundle, written_case
 
     from skcdf.image import read_image, read_label_map
@@ -33,7 +53,8 @@ def _make(folder: Path, labelled: int, validation: int, unlabelled: int) -> None
     with tempfile.TemporaryDirectory() as scratch:
         first = written_case(Path(scratch), 100)
         bundle = toy_bundle((voxel_hash(read_image(first.image)),))
-        model = save_bundle(Path(scratch) / "model", bundle, knowing_network().state_dict())
+        network = knowing_network(shy=not perfect)
+        model = save_bundle(Path(scratch) / "model", bundle, network.state_dict())
         version = project.store().add(project.line(), model.folder, parent=None, data_hash="", config={})
         project.store().promote(project.line(), version.version)
         for seed, split in enumerate(kinds):
@@ -44,6 +65,28 @@ def _make(folder: Path, labelled: int, validation: int, unlabelled: int) -> None
             )
 
 
+def _stop(folder: Path, steps: int) -> None:
+    from toy_fine_tuning import stop_at
+
+    from skcdf.errors import Cancelled
+    from skcdf.fine_tuning import FineTuneRequest, fine_tune
+
+    request = FineTuneRequest(
+        folder / "pool",
+        folder / "runs" / "2026-11-26_1",
+        "Toys@v1",
+        folder / "models",
+        "Toys",
+        "supervised",
+        "quick",
+        {"iterations": steps, "validations": 1},
+        time_budget_s=3600.0,
+        device="cpu",
+    )
+    with contextlib.suppress(Cancelled):
+        fine_tune(request, **stop_at("train"))
+
+
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT / name) for name in ("Testing/engine", "engine")]
-    _make(Path(sys.argv[1]), *map(int, sys.argv[2:]))
+    {"make": _make, "stop": _stop}[sys.argv[1]](Path(sys.argv[2]), *map(int, sys.argv[3:]))

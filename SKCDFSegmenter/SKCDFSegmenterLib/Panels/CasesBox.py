@@ -16,6 +16,7 @@ from ..CaseParcel import CaseParcel
 from ..EngineWorker import Answer
 from ..FirstProject import openOrCreateProject, organsFrom
 from ..OrganChecks import OrganCheck, checkedNames, organChecks
+from ..ScanSegmentations import segmentationsOf
 from ..TeachingWords import (
     countsForNext,
     leftOutWords,
@@ -172,6 +173,7 @@ class CasesBox(TeachBox):
         self._forget()
 
     def _onSubjectEdited(self, text: str) -> None:
+        self.say("")
         if self._preview is not None:
             self._forget()
 
@@ -183,6 +185,7 @@ class CasesBox(TeachBox):
     # what happens elsewhere
 
     def _onProjectChanged(self) -> None:
+        self.say("")
         self._labelSet = None
         if self.workspace.project is not None:
             with self.errorsSaid():
@@ -272,6 +275,10 @@ class CasesBox(TeachBox):
         volume, segmentation = self._case
         if volume is None:
             return _("No volume is chosen in step 1.")
+        if segmentation is None and segmentationsOf(volume):
+            return _("{volume} has organs that are drawn already: choose them in step 2.").format(
+                volume=volume.GetName()
+            )
         if segmentation is None:
             return _(
                 "{volume} has no segmentation yet: segment it in step 1, or choose one in step 2."

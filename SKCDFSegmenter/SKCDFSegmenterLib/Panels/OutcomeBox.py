@@ -7,8 +7,9 @@ from pathlib import Path
 from skcdf.errors import SkcdfError
 
 from ..ComparisonTable import comparisonTable
-from ..Teaching import Candidate
+from ..RunOutcomes import RunOutcome
 from ..Texts import _
+from ..TrainingWords import nothingGainedAdvice, nothingGainedWords
 from ..Workspace import Workspace
 from .Dialogs import Dialogs
 from .ReportLink import openReport
@@ -21,13 +22,13 @@ class OutcomeBox(TeachBox):
 
     def __init__(self, uiFolder: Path | str, workspace: Workspace, dialogs: Dialogs) -> None:
         super().__init__(uiFolder, "OutcomeBox", workspace, dialogs)
-        self._shown: Candidate | None = None
+        self._shown: RunOutcome | None = None
         self.ui.useButton.connect("clicked()", self.onUse)
         self.ui.keepButton.connect("clicked()", self.onKeep)
         self.ui.reportButton.connect("clicked()", self.onReport)
-        self.hear(workspace.modelsChanged, self.update)
+        self.hear(workspace.modelsChanged, self._onStateChanged)
         self.hear(workspace.trainingChanged, self._onTrainingChanged)
-        self.hear(workspace.projectChanged, self._onProjectChanged)
+        self.hear(workspace.projectChanged, self._onStateChanged)
         self.update()
 
     def onUse(self) -> None:
@@ -43,13 +44,14 @@ class OutcomeBox(TeachBox):
     def onKeep(self) -> None:
         """The model in use stays."""
         with self.errorsSaid():
-            version = self._version()
+            candidate, version = self.workspace.teaching.candidate, self._version()
             self.workspace.teaching.keepOld()
-            self.say(
-                _("The old model stays in use; {version} is a candidate under Versions.").format(
-                    version=version
+            if candidate is not None and candidate.version:
+                self.say(
+                    _("The old model stays in use; {version} is a candidate under Versions.").format(
+                        version=version
+                    )
                 )
-            )
         self.update()
 
     def onReport(self) -> None:
@@ -59,44 +61,49 @@ class OutcomeBox(TeachBox):
             openReport(candidate.report if candidate is not None else None)
 
     def update(self) -> None:
-        """Shows the candidate, or nothing."""
+        """Shows what the last training has brought, or nothing."""
         candidate = self.workspace.teaching.candidate
         ui, isThere = self.ui, candidate is not None
-        for name in (
-            "modelsLabel",
-            "recommendationLabel",
-            "table",
-            "useButton",
-            "keepButton",
-            "reportButton",
-        ):
+        for name in ("recommendationLabel", "keepButton", "reportButton"):
             getattr(ui, name).setVisible(isThere)
+        for name in ("modelsLabel", "useButton"):
+            getattr(ui, name).setVisible(candidate is not None and candidate.gained)
         if candidate is None:
+            ui.table.setRowCount(0)
             showText(ui.notesLabel, "")
         elif candidate is not self._shown:
             self._show(candidate)
+        ui.table.setVisible(ui.table.rowCount > 0)
         self._shown = candidate
         self.widget.setVisible(isThere or bool(ui.statusLabel.text))
 
-    def _show(self, candidate: Candidate) -> None:
-        ui = self.ui
+    def _show(self, candidate: RunOutcome) -> None:
+        ui, comparison = self.ui, candidate.comparison
         self.say("")
+        ui.table.setRowCount(0)
+        showText(ui.notesLabel, "")
         ui.reportButton.enabled = candidate.report is not None
-        if candidate.comparison is None:
-            ui.table.setVisible(False)
+        ui.keepButton.toolTip = (
+            _("The model in use stays; the new one remains a candidate in the list of versions.")
+            if candidate.version
+            else _("The model in use stays.")
+        )
+        if not candidate.gained:
+            showText(ui.recommendationLabel, f"{nothingGainedWords(candidate)} {nothingGainedAdvice()}")
+            return
+        if comparison is None:
             showText(
                 ui.modelsLabel,
                 _("{line} {version} is new.").format(line=candidate.line, version=candidate.version),
             )
             showText(ui.recommendationLabel, _("Nothing was compared: the decision is yours alone."))
-            showText(ui.notesLabel, "")
             return
         try:
             project = self.workspace.project
             labelSet = project.pool().label_set if project is not None else None
         except SkcdfError:
             labelSet = None
-        table = comparisonTable(candidate.comparison, labelSet, f"{candidate.line} {candidate.version}")
+        table = comparisonTable(comparison, labelSet, f"{candidate.line} {candidate.version}")
         showText(ui.modelsLabel, table.models)
         showText(ui.recommendationLabel, table.recommendation)
         fillTable(ui.table, table.head, [row.cells for row in table.rows], table.tips)
@@ -106,13 +113,14 @@ class OutcomeBox(TeachBox):
         candidate = self.workspace.teaching.candidate
         return f"{candidate.line} {candidate.version}" if candidate is not None else ""
 
+    def _onStateChanged(self) -> None:
+        """Another model may be in use: what was said of the one before holds no more."""
+        self.say("")
+        self.update()
+
     def _onTrainingChanged(self) -> None:
         if self.workspace.teaching.running:
             self.say("")
-        self.update()
-
-    def _onProjectChanged(self) -> None:
-        self.say("")
         self.update()
 
 

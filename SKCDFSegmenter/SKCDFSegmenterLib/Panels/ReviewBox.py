@@ -29,7 +29,8 @@ class ReviewBox(TeachBox):
         self.ui.cancelButton.connect("clicked()", self.onCancel)
         self.ui.group.collapsed = True
         self.hear(workspace.projectChanged, self._onProjectChanged)
-        self.hear(workspace.poolChanged, self.update)
+        self.hear(workspace.poolChanged, self._onStateChanged)
+        self.hear(workspace.modelsChanged, self._onStateChanged)
         self.update()
 
     def enter(self) -> None:
@@ -138,6 +139,11 @@ class ReviewBox(TeachBox):
             _("{n} scans without labels wait for review."),
             count,
         ).format(n=count)
+
+    def _onStateChanged(self) -> None:
+        """Other cases, or other models: what was said of those before may hold no more."""
+        self.say("")
+        self.update()
 
     def _onProjectChanged(self) -> None:
         self._cancelRequest()

@@ -14,10 +14,11 @@ from ..LearningCurves import LearningCurves
 from ..PanelSettings import trainingSettings
 from ..Readiness import NEEDED
 from ..SetUpWords import neededFirst
-from ..TeachingWords import balanceWords, progressWords, resumeWords
+from ..TeachingWords import progressWords
 from ..Texts import _, plural
-from ..TrainingChoices import methodChoices, presetChoices, startChoices
+from ..TrainingChoices import methodChoices, presetChoices, presetMinutes, startChoices
 from ..TrainingProcess import TrainingOutcome
+from ..TrainingWords import balanceWords, resumeWords
 from ..Workspace import Workspace
 from .ChoiceBox import ChoiceBox
 from .Dialogs import Dialogs
@@ -40,7 +41,8 @@ class TrainingBox(TeachBox):
         """What it has said must be installed first."""
         ui.startComboBox.connect("currentIndexChanged(int)", self._onChosen)
         ui.methodComboBox.connect("currentIndexChanged(int)", self._onChosen)
-        ui.presetComboBox.connect("currentIndexChanged(int)", self._onChosen)
+        ui.presetComboBox.connect("currentIndexChanged(int)", self._onPresetChosen)
+        ui.timeBudgetSpinBox.connect("valueChanged(int)", self._onTimeChosen)
         ui.trainButton.connect("clicked()", self.onTrain)
         ui.anewButton.connect("clicked()", self.onTrainAnew)
         ui.curvesButton.connect("clicked()", self.onCurves)
@@ -50,7 +52,8 @@ class TrainingBox(TeachBox):
         self.hear(workspace.teaching.ended, self._onEnded)
         self.hear(workspace.trainingChanged, self._look)
         self.hear(workspace.projectChanged, self._onProjectChanged)
-        self.hear(workspace.modelsChanged, self.update)
+        self.hear(workspace.modelsChanged, self._onStateChanged)
+        self.hear(workspace.poolChanged, self._onStateChanged)
         self.hear(workspace.readinessChanged, self._onReadiness)
         showText(ui.balanceLabel, "")
         self._look()
@@ -83,7 +86,7 @@ class TrainingBox(TeachBox):
                 teaching.stop()
                 self.say(
                     _(
-                        "Stopping: a checkpoint is written first, so that Resume can go on. Ten seconds at most."
+                        "Stopping: what was trained so far is kept, so that Resume can go on. Ten seconds at most."
                     )
                 )
             elif self._resumable is not None:
@@ -191,32 +194,64 @@ class TrainingBox(TeachBox):
             self.say("\n".join(filter(None, (self.ui.statusLabel.text, text.removeprefix("note: ")))))
 
     def _onEnded(self, outcome: TrainingOutcome) -> None:
+        self._look()
         if outcome.error is not None:
             self.say(failureWords(outcome.error))
         elif outcome.stopped is not None:
-            iteration = outcome.stopped.get("iteration")
-            self.say(
-                plural(
-                    _("Stopped. A checkpoint of {n} step is kept."),
-                    _("Stopped. A checkpoint of {n} steps is kept."),
-                    iteration,
-                ).format(n=iteration)
-                if iteration is not None
-                else _("Stopped before there was a checkpoint: training begins anew next time.")
-            )
-        elif self.workspace.teaching.candidate is not None:
-            self.say(_("Done: see below whether the new model is better."))
+            self.say(self._stoppedText(outcome.stopped.get("iteration")))
         else:
-            self.say(_("Done."))
-        self._look()
+            self.say(self._doneText())
+
+    def _stoppedText(self, iteration: int | None) -> str:
+        if iteration == 0:
+            return _("Stopped before the first step. Resume goes on from there.")
+        if iteration is not None:
+            return plural(
+                _("Stopped. What was trained in {n} step is kept."),
+                _("Stopped. What was trained in {n} steps is kept."),
+                iteration,
+            ).format(n=iteration)
+        if self._resumable is not None:  # it was ended by force
+            return _("Stopped. What was trained until a minute ago is kept.")
+        return _("Stopped before anything was trained: training begins anew next time.")
+
+    def _doneText(self) -> str:
+        brought = self.workspace.teaching.candidate
+        if brought is None:
+            return _("Done.")
+        if not brought.gained:
+            return _("Done, but nothing was gained: see below.")
+        return _("Done: see below whether the new model is better.")
 
     # what happens elsewhere
 
     def _onChosen(self, row: int) -> None:
+        self._forget()
         if self.parameterNode is not None:
             self.parameterNode.startFrom = self._start.value
             self.parameterNode.method = self._method.value
-            self.parameterNode.preset = self._preset.value
+
+    def _onPresetChosen(self, row: int) -> None:
+        """Another preset brings its own time, unless the user has chosen a time of his own."""
+        self._forget()
+        if self.parameterNode is not None:
+            before, now = self.parameterNode.preset, self._preset.value
+            self.parameterNode.preset = now
+            if self.parameterNode.timeBudgetMinutes == presetMinutes(before):
+                self.parameterNode.timeBudgetMinutes = presetMinutes(now)
+
+    def _onTimeChosen(self, minutes: int) -> None:
+        self._forget()
+
+    def _onStateChanged(self) -> None:
+        """Other cases, or another model in use."""
+        self._forget()
+        self.update()
+
+    def _forget(self) -> None:
+        """What was said of choices, cases or models that are others now may hold no more."""
+        if not self.workspace.teaching.running:
+            self.say("")
 
     def _onProjectChanged(self) -> None:
         if not self.workspace.teaching.running:

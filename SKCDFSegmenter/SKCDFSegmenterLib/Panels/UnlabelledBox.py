@@ -31,6 +31,7 @@ class UnlabelledBox(TeachBox):
         self.ui.cancelButton.connect("clicked()", self.onCancel)
         self.ui.volumesList.connect("itemChanged(QListWidgetItem*)", self._onChecked)
         self.ui.group.collapsed = True
+        self.hear(workspace.projectChanged, self._onProjectChanged)
         self._watchScene()
         self.update()
 
@@ -99,6 +100,11 @@ class UnlabelledBox(TeachBox):
 
     def _onChecked(self, item: Any) -> None:
         self.say("")
+
+    def _onProjectChanged(self) -> None:
+        """What was said of the pool before is not true of this one."""
+        if self._request is None:
+            self.say("")
 
     def _onEvent(self, event: dict[str, Any]) -> None:
         if event["event"] == "progress" and self._request is not None:

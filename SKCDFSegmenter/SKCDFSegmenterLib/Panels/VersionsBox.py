@@ -27,8 +27,8 @@ class VersionsBox(TeachBox):
         self.ui.rollBackButton.connect("clicked()", self.onRollBack)
         self.ui.reportButton.connect("clicked()", self.onReport)
         self.ui.group.collapsed = True
-        self.hear(workspace.modelsChanged, self.update)
-        self.hear(workspace.projectChanged, self._onProjectChanged)
+        self.hear(workspace.modelsChanged, self._onStateChanged)
+        self.hear(workspace.projectChanged, self._onStateChanged)
         self.update()
 
     def enter(self) -> None:
@@ -104,6 +104,7 @@ class VersionsBox(TeachBox):
             raise SkcdfError(_("No version is chosen."), _("Click one in the list."))
         return row
 
-    def _onProjectChanged(self) -> None:
+    def _onStateChanged(self) -> None:
+        """Another model may be in use: what was said of the one before holds no more."""
         self.say("")
         self.update()
