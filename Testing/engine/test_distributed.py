@@ -42,6 +42,11 @@ CPU = Device("cpu", torch.float32, "CPU")
 METHODS = {
     "corrected": ("skcdf", "corrected", {"dropout": 0.0, "attention_dropout": 0.0}),
     "published": ("skcdf", "published", {"dropout": 0.0, "attention_dropout": 0.0}),
+    "without_parts": (
+        "skcdf",
+        "corrected",
+        {"dropout": 0.0, "skc": False, "decoupled": False, "balanced": False},
+    ),
     "supervised": ("supervised", "corrected", {}),
     "mean_teacher": ("mean_teacher", "corrected", {"noise": 0.0}),
     "cps": ("cps", "corrected", {}),
@@ -49,7 +54,7 @@ METHODS = {
     "gradient_aware": ("supervised", "corrected", {}),
     "scdl": ("skcdf", "corrected", {"dropout": 0.0, "attention_dropout": 0.0}),
 }
-GATHERING = {"corrected", "mean_teacher", "scdl"}
+GATHERING = {"corrected", "without_parts", "mean_teacher", "scdl"}
 PLUGIN_OPTIONS = {"noise": "fixed", "ramp": "consistency"}
 """Of the method that is named after its plug-in."""
 SIZES = ["--shape", "40", "40", "48", "--spacing", "7", "9", "9"]

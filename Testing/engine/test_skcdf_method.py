@@ -216,6 +216,9 @@ class TestOptions:
             "ema": 0.99,
             "dropout": 0.5,
             "attention_dropout": 0.1,
+            "skc": True,
+            "decoupled": True,
+            "balanced": True,
         }
 
     def test_single_ones_go_before_the_face(self):
@@ -237,6 +240,8 @@ class TestOptions:
             ("gamma", None),
             ("ema", True),
             ("heads", 2),
+            ("skc", 0),
+            ("decoupled", "no"),
         ],
     )
     @pytest.mark.parametrize("compat", ["published", "corrected"])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..losses import cross_entropy_and_dice, loss_of_masked, loss_of_selected
+from ..networks.companion import Decoded
 from ..networks.decoupled import SKCDF
 from ..records import FieldError
 from .base import Batch, Method, Moment, Problem, require_share
@@ -42,6 +43,8 @@ class SkcdfOptions:
         ramp_weight: λ at the end of training.
         ema: weight of the old parameters in the three copies.
         dropout: of channels. attention_dropout: in SKC.
+        skc, decoupled, balanced: ``False`` leaves out a part, to measure what it is worth (§6.1): both SKC blocks, the
+            labelled images' own decoder, the auxiliary balanced heads with their losses.
     """
 
     mask: Literal["select", "multiply"] = repair(
@@ -63,6 +66,9 @@ class SkcdfOptions:
     ema: float = 0.99
     dropout: float = _tuned(0.0, 0.5)
     attention_dropout: float = 0.1
+    skc: bool = True
+    decoupled: bool = True
+    balanced: bool = True
 
     def __post_init__(self) -> None:
         for name in ("gamma", "ema"):
@@ -89,8 +95,10 @@ class Skcdf(Method):
             "dropout": options.dropout,
             "attention_dropout": options.attention_dropout,
             "consistent_heads": options.heads == "consistent",
+            "skc": options.skc,
         }
-        self.network: SKCDF = SKCDF(**self._arguments)
+        self.network: SKCDF = SKCDF(**self._arguments, decoupled=options.decoupled, balanced=options.balanced)
+        self._voxel_counts = problem.voxel_counts
         self.keep_probabilities = self._keep_probabilities(problem)
         self.supervised_loss = LabelledLoss(problem.loss, options.gamma)
         self._balanced_loss = loss_of_selected if options.mask == "select" else loss_of_masked
@@ -104,11 +112,13 @@ class Skcdf(Method):
 
     def voxel_weights(self) -> tuple[float, ...]:
         """See `Method.voxel_weights`: how often the balanced heads see a voxel, r_k / r_0 (§4.2)."""
+        if not self.options.balanced:
+            return self.supervised_loss.voxel_weights(self._voxel_counts)
         keep = self.keep_probabilities
         return tuple(float(value) for value in keep / keep[0])
 
     def begin_step(self) -> None:
-        """The three parameter copies (§2)."""
+        """The copies of parameters (§2)."""
         self.network.complement_decoders(self.options.ema)
 
     def losses(self, batch: Batch, moment: Moment) -> Iterator[dict[str, Tensor]]:
@@ -119,27 +129,41 @@ class Skcdf(Method):
         decoded = self.network.labelled_path(torch.cat([batch.images, batch.unlabelled]), count)
         pseudo = {head: scores[count:].detach().argmax(1) for head, scores in decoded.logits.items()}
         known = decoded.of(slice(count))
-        keep = draw_mask(batch.labels, self.keep_probabilities)
+        labels = dict.fromkeys(known.logits, batch.labels)
         again = self.network.labelled_path_alone
         stream = Stream(batch.images, known, again, batch.labels, batch.annotated, share)
         yield {
-            "labelled": self._main_loss(known.logits["main"], batch.labels, batch.annotated),
-            "labelled_balanced": self._balanced_loss(
-                known.logits["abc"], batch.labels, keep, batch.annotated
-            ),
+            **self._head_losses("labelled", known, labels, self.keep_probabilities, batch.annotated),
             **self.plugin_losses(stream, moment),
         }
         del decoded, known, stream
         decoded = self.network.unlabelled_path(batch.unlabelled)
         weight = ramp(moment.lagging, self.options.ramp_weight)
-        keep = draw_mask(pseudo["abc"], unlabelled_probabilities(self.keep_probabilities, moment.progress))
+        keep = unlabelled_probabilities(self.keep_probabilities, moment.progress)
+        losses = self._head_losses("unlabelled", decoded, pseudo, keep)
         again = self.network.unlabelled_path
         stream = Stream(batch.unlabelled, decoded, again, share=1 - share, name="unlabelled_")
         yield {
-            "unlabelled": weight * self._main_loss(decoded.logits["main"], pseudo["main"]),
-            "unlabelled_balanced": weight * self._balanced_loss(decoded.logits["abc"], pseudo["abc"], keep),
+            **{name: weight * loss for name, loss in losses.items()},
             **self.plugin_losses(stream, moment),
         }
+
+    def _head_losses(
+        self,
+        name: str,
+        decoded: Decoded,
+        targets: dict[str, Tensor],
+        keep_probabilities: Tensor,
+        annotated: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """The loss of the main head, and where there is one of the balanced head (§4.1); ``targets`` by head."""
+        losses = {name: self._main_loss(decoded.logits["main"], targets["main"], annotated)}
+        if self.options.balanced:
+            keep = draw_mask(targets["abc"], keep_probabilities)
+            losses[f"{name}_balanced"] = self._balanced_loss(
+                decoded.logits["abc"], targets["abc"], keep, annotated
+            )
+        return losses
 
     def _main_loss(self, logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:
         if annotated is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .companion import Accompanied, Decoded
 from .semantic_knowledge import SemanticKnowledge, Shape
@@ -27,6 +27,7 @@ class DecoupledVNet(Accompanied):
         attention_dropout: of SKC.
         consistent_heads: the global block reads its heads as it writes them; the published one does not.
         heads: of each decoder.
+        skc: ``False``: the decoder gets the encoder's features as they are.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class DecoupledVNet(Accompanied):
         attention_dropout: float = 0.1,
         consistent_heads: bool = True,
         heads: Sequence[str] = ("main",),
+        skc: bool = True,
     ) -> None:
         super().__init__()
         if min(channels, classes, filters) < 1:
@@ -49,12 +51,18 @@ class DecoupledVNet(Accompanied):
         self.bottleneck: Shape = (z, y, x)
         width = filters * STRIDE
         self.encoder = Encoder(channels, filters, dropout)
-        self.local_knowledge = SemanticKnowledge(
-            width, (2, 2, 2), attention_dropout, permuted_heads=False, drops_alone=False
-        )
-        self.global_knowledge = SemanticKnowledge(
-            width, self.bottleneck, attention_dropout, permuted_heads=not consistent_heads, drops_alone=True
-        )
+        self.skc = skc
+        if skc:
+            self.local_knowledge = SemanticKnowledge(
+                width, (2, 2, 2), attention_dropout, permuted_heads=False, drops_alone=False
+            )
+            self.global_knowledge = SemanticKnowledge(
+                width,
+                self.bottleneck,
+                attention_dropout,
+                permuted_heads=not consistent_heads,
+                drops_alone=True,
+            )
         self.decoder_u = Decoder(classes, filters, heads, dropout)
         initialize_convolutions(self)
 
@@ -69,7 +77,8 @@ class DecoupledVNet(Accompanied):
     def complemented(self, images: Tensor, labelled: int | None = None) -> list[Tensor]:
         """Features x1 … x5, x5 after both SKC blocks; the modes are those of `SemanticKnowledge.forward`."""
         *skips, deepest = self.encoder(images)
-        deepest = self.global_knowledge(self.local_knowledge(deepest, labelled), labelled)
+        if self.skc:
+            deepest = self.global_knowledge(self.local_knowledge(deepest, labelled), labelled)
         return [*skips, deepest]
 
 
@@ -77,10 +86,11 @@ class SKCDF(DecoupledVNet):
     """All of SKCDF: `DecoupledVNet` with auxiliary balanced heads, and the labelled images' own decoder.
 
     Args:
-        channels, classes, patch_size, filters, dropout, attention_dropout, consistent_heads: see `DecoupledVNet`.
+        channels, classes, patch_size, filters, dropout, attention_dropout, consistent_heads, skc: see
+            `DecoupledVNet`.
+        decoupled: ``False``: ``decoder_u`` serves the labelled images, too, and there is no ``decoder_l``.
+        balanced: ``False``: the decoders have no auxiliary balanced heads.
     """
-
-    HEADS = ("main", "abc")
 
     def __init__(
         self,
@@ -91,20 +101,31 @@ class SKCDF(DecoupledVNet):
         dropout: float = 0.5,
         attention_dropout: float = 0.1,
         consistent_heads: bool = True,
+        skc: bool = True,
+        decoupled: bool = True,
+        balanced: bool = True,
     ) -> None:
+        heads = ("main", "abc") if balanced else ("main",)
         super().__init__(
-            channels, classes, patch_size, filters, dropout, attention_dropout, consistent_heads, self.HEADS
+            channels, classes, patch_size, filters, dropout, attention_dropout, consistent_heads, heads, skc
         )
-        self.decoder_l = Decoder(classes, filters, self.HEADS, dropout)
-        initialize_convolutions(self.decoder_l)
+        self.decoupled, self.balanced = decoupled, balanced
+        if decoupled:
+            self.decoder_l = Decoder(classes, filters, heads, dropout)
+            initialize_convolutions(self.decoder_l)
+
+    @property
+    def decoders(self) -> tuple[Decoder, ...]:
+        """The labelled images' one first, the one that segments last; it may be the same."""
+        return (self.decoder_l, self.decoder_u) if self.decoupled else (self.decoder_u,)
 
     def labelled_path(self, images: Tensor, labelled: int) -> Decoded:
         """What ``decoder_l`` makes of a batch whose first ``labelled`` images are labelled."""
-        return self.decode(self.decoder_l, self.complemented(images, labelled))
+        return self.decode(self.decoders[0], self.complemented(images, labelled))
 
     def labelled_path_alone(self, images: Tensor) -> Decoded:
         """What ``decoder_l`` makes of images that have no partners: SKC runs in unlabelled mode."""
-        return self.decode(self.decoder_l, self.complemented(images))
+        return self.decode(self.decoders[0], self.complemented(images))
 
     def views(self, images: Tensor) -> Iterator[Tensor]:
         """Logits of every head of both decoders, in one pass of the encoder; the one that segments first.
@@ -114,22 +135,24 @@ class SKCDF(DecoupledVNet):
         depend on other scans. So `decoder_l` disagrees a little more than it did in training, in all scans alike.
         """
         features = self.complemented(images)
-        for decoder in (self.decoder_u, self.decoder_l):
-            yield from self.decode(decoder, features, self.HEADS).logits.values()
+        for decoder in reversed(self.decoders):
+            yield from self.decode(decoder, features).logits.values()
 
     @torch.no_grad()
     def complement_decoders(self, weight: float = 0.99) -> None:
-        """The three copies of parameters that start every step, in this order (§2).
+        """The copies of parameters that start every step, in the order of §2; three where no part is left out.
 
         target ← weight · target + (1 − weight) · source; running statistics are never copied.
         """
-        labelled, unlabelled = self.decoder_l, self.decoder_u
-        for target, source in (
-            (labelled.heads["main"], labelled.heads["abc"]),
-            (unlabelled, labelled),
-            (unlabelled.heads["main"], unlabelled.heads["abc"]),
-        ):
+
+        def copy(source: nn.Module, target: nn.Module) -> None:
             torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), 1 - weight)
+
+        for decoder in self.decoders:
+            if decoder is not self.decoders[0]:
+                copy(self.decoders[0], decoder)
+            if self.balanced:
+                copy(decoder.heads["abc"], decoder.heads["main"])
 
     def inference_keys(self) -> tuple[str, ...]:
         """The tensors that `DecoupledVNet` needs."""
