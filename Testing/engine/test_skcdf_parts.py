@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ import pytest
 import torch
 
 from skcdf.commands.train_arguments import add_method_arguments, add_setting_arguments, chosen_settings
-from skcdf.errors import Cancelled
+from skcdf.errors import Cancelled, SkcdfError
+from skcdf.fine_tune_settings import settings_from_parent
+from skcdf.interchange import export_published
 from skcdf.labels import LabelSet
 from skcdf.methods import Batch, Moment, Problem, build_method
 from skcdf.methods.skcdf import Skcdf
@@ -21,6 +24,7 @@ from skcdf.networks import build_network, build_with_views
 from skcdf.preprocessing import Intensity, PreprocessingPlan
 from skcdf.progress import CancelToken, Progress
 from skcdf.trainer import Trainer, TrainingConfig
+from skcdf.trainer.transfer import transferred_weights
 
 LABELS = LabelSet.from_names("toy", ["spleen", "right_kidney", "left_kidney"])
 PLAN = PreprocessingPlan(Intensity("window", -200, 400, 0, 100), spacing=(2.0, 2.0, 2.0))
@@ -104,6 +108,11 @@ def saved(method: Skcdf, weights: dict[str, torch.Tensor], folder: Path) -> Mode
     )
     save_bundle(folder, bundle, weights, inference_keys=method.inference_keys())
     return ModelBundle.load(folder)
+
+
+def untrained(parts: tuple[str, ...], folder: Path, **options: Any) -> ModelBundle:
+    method = make(parts, **options)
+    return saved(method, method.network.state_dict(), folder)
 
 
 def segmenting(bundle: ModelBundle) -> torch.nn.Module:
@@ -219,3 +228,34 @@ def test_the_command_line_leaves_parts_out():
     add_setting_arguments(parser)
     words = [word for option in OPTIONS for word in ("--option", f"{option}=false")]
     assert chosen_settings(parser.parse_args(words))["method_options"] == left_out(OPTIONS)
+
+
+class TestFromModelToModel:
+    @without
+    def test_a_model_starts_a_training_of_the_same_parts_and_of_all(self, parts, tmp_path):
+        parent = untrained(parts, tmp_path / "m")
+        for mine in (parts, ()):
+            network = make(mine).network
+            transfer = transferred_weights(network, "skcdf", LABELS, parent)
+            network.load_state_dict(transfer.weights)
+            with torch.inference_mode():
+                same = torch.equal(network.eval()(IMAGE), segmenting(parent)(IMAGE))
+            assert same == transfer.faithful == (mine == parts or "skc" not in parts)
+            assert all(belongs_to(name, "skc") for name in transfer.fresh)
+            assert bool(transfer.notes) == bool(transfer.fresh) == (not same)
+            assert all("parent has other parts of skcdf" in note for note in transfer.notes)
+
+    @pytest.mark.parametrize(("chosen", "skc"), [({}, False), ({"method_options": {"skc": True}}, None)])
+    def test_fine_tuning_goes_on_without_skc_unless_told_otherwise(self, chosen, skc, tmp_path):
+        parent = untrained(("skc",), tmp_path / "m")
+        pool = SimpleNamespace(label_set=LABELS, labelled=(1, 2), unlabelled=(1,))
+        config = settings_from_parent(parent, pool, "skcdf", "quick", chosen)
+        assert config.method_options["skc"] is (skc is None)
+        assert (config.warm_up > 0) == (skc is None)
+
+    @without
+    def test_the_published_program_gets_no_model_without_a_part(self, parts, tmp_path):
+        parent = untrained(parts, tmp_path / "m", heads="permuted")
+        with pytest.raises(SkcdfError, match="was trained without that part"):
+            export_published(parent, tmp_path / "no.pth")
+        assert not (tmp_path / "no.pth").exists()

@@ -98,7 +98,7 @@ def settings_from_parent(
         }
         values["learning_rate"] = PUBLISHED_RATE
     config = TrainingConfig(**{**values, **chosen, **_kept_plugin(parent, chosen)})
-    config = replace(config, method_options=_with_heads(config, parent))
+    config = replace(config, method_options=_fitting_options(config, parent))
     if "warm_up" not in chosen and start_of(config, dataset.label_set, parent).fresh:
         config = replace(config, warm_up=min(LONGEST_WARM_UP, round(WARM_UP_SHARE * config.iterations)))
     return config
@@ -193,13 +193,15 @@ def within_time(config: TrainingConfig, rehearsal: Rehearsal, budget_s: float, s
     return TimePlan(replace(config, iterations=steps, validations=validations, warm_up=warm_up), available)
 
 
-def _with_heads(config: TrainingConfig, parent: ModelBundle) -> dict[str, Any]:
-    """The method's options, the heads of the global SKC block read as the parent's weights mean them."""
+def _fitting_options(config: TrainingConfig, parent: ModelBundle) -> dict[str, Any]:
+    """The method's options: SKC where the parent has it, the global block's heads read as its weights mean them."""
     options = dict(config.method_options)
     if config.method == "skcdf" and parent.network.name == "skcdf":
         consistent = bool(parent.network.arguments.get("consistent_heads", True))
         if consistent != (config.compat == "corrected"):
             options.setdefault("heads", "consistent" if consistent else "permuted")
+        if not parent.network.arguments.get("skc", True):
+            options.setdefault("skc", False)
     return options
 
 

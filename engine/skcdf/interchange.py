@@ -138,12 +138,12 @@ def export_published(model: ModelBundle, file: Path) -> None:
             "Export it as a model folder.",
         )
     with torch.device("meta"):
-        needed = SKCDF(**arguments).state_dict()
+        needed = SKCDF(**{**arguments, "skc": True}).state_dict()
     lacking = [name for name in needed if name not in weights]
     if lacking:
         raise SkcdfError(
-            f"{source}: lacks {lacking[0]}: it holds the inference part only.",
-            "Export the model as it was trained.",
+            f"{source}: lacks {lacking[0]}: it holds the inference part only, or was trained without that part.",
+            "Export a model as it was trained, with all parts of SKCDF.",
         )
     tensors = to_published({name: weights[name] for name in needed}, model.patch_size)
     with files.atomic_write(file) as temporary, open(temporary, "wb") as stream:

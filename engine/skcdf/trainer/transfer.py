@@ -125,8 +125,9 @@ def transferred_weights(
             raise _other_patch(parent) if _is_knowledge(name) else _other_shape(parent, name)
         weights[name] = source.to(tensor.dtype).clone()
         (fresh if ".heads." in name and len(matches) < len(label_set.labels) else carried).append(name)
-    _require_same_heads(network, parent)
     kinds = _kind(own), _kind(given)
+    if kinds == ("skcdf", "skcdf"):
+        _require_same_heads(network, parent)
     same_classes = len(matches) == len(label_set.labels) == len(parent.label_set.labels)
     alike = _is_refined_alike(companion, parent, weights, fresh if same_classes else [PREFIX])
     notes = (
@@ -255,8 +256,7 @@ def _require_same_shape(own: dict[str, Tensor], given: dict[str, Tensor], parent
 
 
 def _require_same_heads(network: nn.Module, parent: ModelBundle) -> None:
-    if parent.network.name != "skcdf" or not isinstance(network, DecoupledVNet):
-        return
+    assert isinstance(network, DecoupledVNet)
     consistent = bool(parent.network.arguments.get("consistent_heads", True))
     if network.global_knowledge.permuted_heads == consistent:
         raise SkcdfError(
@@ -303,7 +303,13 @@ def _method_notes(
     if kind == parent_kind:
         return []
     known = "the first of its two networks" if parent_kind == "vnet_pair" else "the model"
-    change = f"The method changes from {parent.training.method} to {method}: what {known} knows carries over"
+    same = method == parent.training.method
+    change = (
+        f"The old model has other parts of {method}"
+        if same
+        else f"The method changes from {parent.training.method} to {method}"
+    )
+    change += f": what {known} knows carries over"
     if kind == "skcdf":
         change += ", and its parts for scans without labels start untrained"
     elif parent_kind == "skcdf":
