@@ -243,7 +243,7 @@ class TestFromModelToModel:
             assert same == transfer.faithful == (mine == parts or "skc" not in parts)
             assert all(belongs_to(name, "skc") for name in transfer.fresh)
             assert bool(transfer.notes) == bool(transfer.fresh) == (not same)
-            assert all("parent has other parts of skcdf" in note for note in transfer.notes)
+            assert all("old model has other parts of skcdf" in note for note in transfer.notes)
 
     @pytest.mark.parametrize(("chosen", "skc"), [({}, False), ({"method_options": {"skc": True}}, None)])
     def test_fine_tuning_goes_on_without_skc_unless_told_otherwise(self, chosen, skc, tmp_path):

@@ -303,12 +303,9 @@ def _method_notes(
     if kind == parent_kind:
         return []
     known = "the first of its two networks" if parent_kind == "vnet_pair" else "the model"
-    same = method == parent.training.method
-    change = (
-        f"The old model has other parts of {method}"
-        if same
-        else f"The method changes from {parent.training.method} to {method}"
-    )
+    change = f"The method changes from {parent.training.method} to {method}"
+    if method == parent.training.method:
+        change = f"The old model has other parts of {method}"
     change += f": what {known} knows carries over"
     if kind == "skcdf":
         change += ", and its parts for scans without labels start untrained"
