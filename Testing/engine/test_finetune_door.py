@@ -220,6 +220,7 @@ class TestParents:
         assert {"event": "log", "message": "two lines,\nnaïve ones: Größe 3 µm"} in events
         assert events[-1] | {"seconds": 0} == {
             "event": "result",
+            "kept": "training",
             "model": str(tmp_path / "run" / "model"),
             "name": "liver",
             "version": "v2",
