@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -197,6 +198,14 @@ print(len(names))
     done = run(code, blocked)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 40
+
+
+def test_a_wheel_has_every_package_of_the_engine():
+    """An editable installation, as that of the tests, finds what the list lacks all the same."""
+    project = tomllib.loads((PACKAGE.parents[1] / "pyproject.toml").read_text("utf-8"))
+    folders = [path.parent.relative_to(PACKAGE.parent) for path in PACKAGE.rglob("__init__.py")]
+    listed = set(project["tool"]["setuptools"]["packages"])
+    assert listed == {".".join(folder.parts) for folder in folders} | {"skcdf.resources"}
 
 
 def test_the_block_blocks():
