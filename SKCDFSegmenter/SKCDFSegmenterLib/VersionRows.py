@@ -9,7 +9,7 @@ from skcdf.errors import SkcdfError
 from skcdf.model_version import ModelVersion
 from skcdf.project import Project
 
-from .Texts import _
+from .Texts import _, plural
 from .TrainingChoices import methodChoices
 
 
@@ -69,11 +69,12 @@ def _row(version: ModelVersion, own: bool) -> VersionRow:
     details = []
     figures = [metric.mean for metric in version.metrics if metric.metric == "dice"]
     if figures:
-        details.append(
-            _("Mean Dice of {n} organs when it was made: {mean}.").format(
-                n=len(figures), mean=f"{sum(figures) / len(figures):.3f}"
-            )
+        text = plural(
+            _("Mean Dice of {n} organ when it was made: {mean}."),
+            _("Mean Dice of {n} organs when it was made: {mean}."),
+            len(figures),
         )
+        details.append(text.format(n=len(figures), mean=f"{sum(figures) / len(figures):.3f}"))
     method = version.config.get("method")
     if method:
         words = {choice.value: choice.text for choice in methodChoices()}
