@@ -83,7 +83,8 @@ def _resumedWords(run: RunState) -> str:
 def _settingsOf(run: RunState) -> Iterator[str]:
     """Method, preset, start and time, in the words in which they are chosen."""
     for choices, value in ((methodChoices(), run.method), (presetChoices(), run.preset)):
-        yield from (choice.text for choice in choices if value and choice.value == value)
+        if value:  # another method was chosen on the command line, and has no other words
+            yield {choice.value: choice.text for choice in choices}.get(value, value)
     start = fileName(run.start).replace("@", " ")
     yield _("from {model}").format(model=start) if start else _("from no model")
     used = _minutes(run.seconds)
