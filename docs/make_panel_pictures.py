@@ -3,7 +3,7 @@
     python docs/make_panel_pictures.py [FOLDER]
 
 The panel, its child processes, the phantoms, the model and the training are real; see ``docs/pictures/README.md`` for
-what is not. It takes a quarter of an hour, and says what each step of the tutorial took.
+what is not. It takes about twenty minutes, and says what each step of the tutorial took.
 """
 
 from __future__ import annotations

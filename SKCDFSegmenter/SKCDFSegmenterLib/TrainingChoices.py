@@ -51,6 +51,17 @@ def methodChoices() -> tuple[Choice, ...]:
     )
 
 
+def methodWords(method: str, plugin: str = "") -> str:
+    """A method in the words in which it is chosen. What only the command line offers goes by its name there.
+
+    Args:
+        method: its name in the engine.
+        plugin: that of a plug-in that went with it; empty: none.
+    """
+    words = {choice.value: choice.text for choice in methodChoices()}.get(method, method)
+    return _("{method}, with {plugin}").format(method=words, plugin=plugin) if plugin else words
+
+
 def presetMinutes(preset: str) -> int:
     """Time that a preset usually gets, in minutes; 0: no limit."""
     return {"quick": 10, "standard": 30}.get(preset, 0)

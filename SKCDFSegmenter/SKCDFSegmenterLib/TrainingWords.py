@@ -11,7 +11,7 @@ from skcdf.project import RunState
 from .RunOutcomes import RunOutcome
 from .TeachingWords import MANY, fileName, titlesOf
 from .Texts import _
-from .TrainingChoices import methodChoices, presetChoices
+from .TrainingChoices import methodWords, presetChoices
 
 NEARLY_NOTHING = 0.05
 """Of a training's steps: where fewer are to come, what is to come is the comparison."""
@@ -82,9 +82,10 @@ def _resumedWords(run: RunState) -> str:
 
 def _settingsOf(run: RunState) -> Iterator[str]:
     """Method, preset, start and time, in the words in which they are chosen."""
-    for choices, value in ((methodChoices(), run.method), (presetChoices(), run.preset)):
-        if value:  # another method was chosen on the command line, and has no other words
-            yield {choice.value: choice.text for choice in choices}.get(value, value)
+    if run.method:
+        yield methodWords(run.method, run.plugin)
+    if run.preset:
+        yield {choice.value: choice.text for choice in presetChoices()}.get(run.preset, run.preset)
     start = fileName(run.start).replace("@", " ")
     yield _("from {model}").format(model=start) if start else _("from no model")
     used = _minutes(run.seconds)

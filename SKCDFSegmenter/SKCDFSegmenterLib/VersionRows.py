@@ -10,7 +10,7 @@ from skcdf.model_version import ModelVersion
 from skcdf.project import Project
 
 from .Texts import _, plural
-from .TrainingChoices import methodChoices
+from .TrainingChoices import methodWords
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ def _row(version: ModelVersion, own: bool) -> VersionRow:
         details.append(text.format(n=len(figures), mean=f"{sum(figures) / len(figures):.3f}"))
     method = version.config.get("method")
     if method:
-        words = {choice.value: choice.text for choice in methodChoices()}
-        details.append(_("Method: {method}.").format(method=words.get(method, method)))
+        words = methodWords(method, version.config.get("plugin") or "")
+        details.append(_("Method: {method}.").format(method=words))
     if version.note:
         details.append(version.note)
     return VersionRow(version, cells, " ".join(details))

@@ -22,12 +22,14 @@ def runs(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
-def checkpoint(run: Path, iteration: int = 40, total: int = 150, seconds: float = 0.0) -> Path:
+def checkpoint(
+    run: Path, iteration: int = 40, total: int = 150, seconds: float = 0.0, **settings: Any
+) -> Path:
     """A run's folder as a stopped training leaves it, with its real checkpoint."""
     run.mkdir(parents=True)
     network = torch.nn.Conv3d(1, 2, 1)
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
-    state = TrainingState({"iterations": total, "method": "skcdf"}, {}, iteration, seconds)
+    state = TrainingState({"iterations": total, "method": "skcdf", **settings}, {}, iteration, seconds)
     save_checkpoint(run / "checkpoint.safetensors", network, optimizer, state)
     (run / "log.txt").write_text("2026-11-26 10:20:30  device: CPU\n2026-11-27 09:00:00  x\n", "utf-8")
     return run
@@ -65,6 +67,12 @@ class TestUnfinished:
         assert found is not None
         assert (found.method, found.preset, found.start) == ("skcdf", "quick", "m@v3")
         assert (found.time_budget_s, found.seconds, found.stop_after_s) == (600.0, 90.0, 300.0)
+
+    @pytest.mark.parametrize(("plugin", "told"), [("scdl", "scdl"), ("none", ""), (None, "")])
+    def test_a_plug_in_is_told_where_there_is_one(self, runs: Path, plugin: str | None, told: str) -> None:
+        checkpoint(runs / "2026-11-26_1", plugin=plugin)
+        found = unfinished_run(runs)
+        assert found is not None and found.plugin == told
 
     @pytest.mark.parametrize(
         ("iteration", "seconds", "stop_after_s", "to_come"),

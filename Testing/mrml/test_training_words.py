@@ -46,6 +46,7 @@ def test_a_stopped_training_says_how_far_it_came_and_with_which_settings():
         ({"start": "/models/of a friend"}, "from of a friend;"),
         ({"preset": "", "method": ""}, "Its own settings: from Liver v3;"),
         ({"method": "mean_teacher"}, "Its own settings: mean_teacher; Standard; from Liver v3;"),
+        ({"plugin": "scdl"}, "Its own settings: With unlabelled scans (SKCDF), with scdl; Standard;"),
         ({"seconds": 20.0}, "less than 1 min trained so far"),
         ({"stop_after_s": 740.0}, "Its time is nearly used: Resume will finish it and compare."),
         ({"iteration": 600}, "All its steps are done: Resume will finish it and compare."),

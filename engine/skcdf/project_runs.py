@@ -37,6 +37,7 @@ class RunState:
         started: when it began, UTC, ISO 8601.
         running: whether a program works in it at this moment.
         method: of the training.
+        plugin: that goes with the method; empty: none.
         preset: as the run was asked for it; empty: not known.
         start: the model that it started from; empty: none, or not known.
         time_budget_s: for everything, as the run was asked for it; ``None``: no limit.
@@ -50,6 +51,7 @@ class RunState:
     started: str
     running: bool = False
     method: str = ""
+    plugin: str = ""
     preset: str = ""
     start: str = ""
     time_budget_s: float | None = None
@@ -94,10 +96,16 @@ def unfinished_run(runs: Path) -> RunState | None:
                 _beginning(run),
                 _is_running(run),
                 str(state["config"].get("method", "")),
+                _plugin_of(state["config"]),
                 seconds=float(state["seconds"]),
                 **_wishes(run),
             )
     return None
+
+
+def _plugin_of(config: dict[str, Any]) -> str:
+    plugin = config.get("plugin")
+    return plugin if isinstance(plugin, str) and plugin != "none" else ""
 
 
 def _wishes(run: Path) -> dict[str, Any]:
