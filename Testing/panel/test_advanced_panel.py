@@ -15,7 +15,9 @@ from scripted_home import answers, doctorSays
 from section_bench import SectionBench, makeWorkspace, parameters
 
 from skcdf.cli import build_parser
+from skcdf.image import read_label_map, write_image
 from skcdf.labels import LabelSet
+from skcdf.phantom import make_phantom
 
 ABDOMEN = LabelSet.load("synapse13")
 
@@ -129,11 +131,21 @@ class TestCommandLines:
         user.click(bench.ui.copyTrainButton)
         assert not understood(clipboard()).model
 
-    def test_a_copied_command_runs_in_a_terminal(self, bench):
+    def test_a_copied_command_runs_in_a_terminal(self, bench, tmp_path):
         user.click(bench.ui.copySegmentButton)
-        words = shlex.split(clipboard())
-        done = subprocess.run(words, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
-        assert done.returncode == 1 and "SCAN.nii.gz" in done.stderr, done.stderr
+        scan, _labels = make_phantom(7, shape=(40, 64, 64), spacing=(6.0, 6.0, 6.0), cut_off_share=0.0)
+        write_image(tmp_path / "SCAN.nii.gz", scan)
+        done = subprocess.run(
+            shlex.split(clipboard()),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 0, done.stderr
+        found = read_label_map(tmp_path / understood(clipboard()).output)
+        assert LabelSet.load("phantom13").value_of("liver") in found.array
 
     def test_without_a_project_there_is_nothing_to_train(self, bench):
         bench.workspace.closeProject()
