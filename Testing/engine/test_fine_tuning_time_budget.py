@@ -71,7 +71,7 @@ class TestTimeBudget:
         step = trainer_module.Trainer.step
 
         def slowed(self, iteration, batches):
-            if iteration:  # a rehearsal knows step 0 alone
+            if iteration < self.config.iterations - 1:  # a rehearsal knows the last step alone
                 lost[0] += 200.0
             return step(self, iteration, batches)
 

@@ -186,6 +186,12 @@ def test_a_rehearsal_measures_steps_and_validation_and_leaves_no_trace(make_trai
     assert not (tmp_path / "run").exists()
 
 
+def test_a_rehearsal_measures_what_a_method_does_at_its_end(make_trainer):
+    trainer = make_trainer(replace(CONFIG, method="pseudo_label"), validation=())
+    rehearse(trainer)
+    assert int(trainer.method.network.frozen), "pseudo-labels, which begin half-way, were not made"
+
+
 def test_a_checkpoint_of_a_version_that_knew_no_warm_up_goes_on(make_trainer, monkeypatch):
     config = replace(CONFIG, iterations=1, validations=0)
     trainer = make_trainer(config)

@@ -35,6 +35,7 @@ class Rehearsal:
 def rehearse(trainer: Trainer) -> Rehearsal:
     """Does some steps and the validation of one case for their time alone; ``trainer`` is spent afterwards.
 
+    The steps are the training's last one, since a method may do more as it goes: half-way, pseudo-labels begin.
     All processes must call this, and all have the first one's times.
 
     Raises:
@@ -44,10 +45,11 @@ def rehearse(trainer: Trainer) -> Rehearsal:
     validates = bool(trainer.validation and trainer.config.validations)
     total = STEPS + 1 + validates
     times: list[float] = []
+    last = trainer.config.iterations - 1
     while len(times) <= STEPS and sum(times) < PATIENCE_S:
         trainer.progress(Progress(PHASE, len(times), total))
         stop_together(trainer.cancel)
-        times.append(from_first(_timed(lambda: trainer.step(0, trainer.draw(0)))))
+        times.append(from_first(_timed(lambda: trainer.step(last, trainer.draw(last)))))
     validation = 0.0
     if validates:
         trainer.progress(Progress(PHASE, total - 1, total))
