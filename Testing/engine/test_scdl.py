@@ -337,6 +337,7 @@ class TestOptions:
             ({"anchor_weight": -1}, "anchor_weight must not be negative"),
             ({"companions": "shared", "inject": "head"}, "companions can be shared only"),
             ({"axis": "token"}, "option axis is not known. Its options are tokens, stride"),
+            ({"preset": ["paper"]}, "no preset called .'paper'.. Known are amos, paper"),
         ],
     )
     def test_mistakes_are_told_in_one_line(self, chosen, message):

@@ -38,7 +38,7 @@ def plugin_options(name: str, compat: Compat = "corrected", chosen: Mapping[str,
         )
     kind = PLUGINS[name]
     preset = single.pop("preset", None)
-    if preset is not None and preset not in kind.Presets:
+    if preset is not None and preset not in list(kind.Presets):  # a list: JSON's values may have no hash
         raise SkcdfError(
             f"Plug-in {name} has no preset called {preset}.",
             f"Known are {', '.join(kind.Presets) or 'none'}.",
