@@ -13,9 +13,10 @@ from skcdf.commands.train_arguments import add_method_arguments, add_setting_arg
 from skcdf.errors import Cancelled, SkcdfError
 from skcdf.fine_tune_settings import settings_from_parent
 from skcdf.labels import LabelSet
-from skcdf.methods import METHODS
+from skcdf.methods import METHODS, Stream
 from skcdf.models import Expectations, ModelBundle, NetworkDescription, TrainingRecord, save_bundle
 from skcdf.networks import build_network, build_with_views
+from skcdf.networks.tokens import class_shares
 from skcdf.preprocessing import Intensity, PreprocessingPlan
 from skcdf.progress import CancelToken, Progress
 from skcdf.trainer import Trainer, TrainingConfig
@@ -138,6 +139,18 @@ def test_a_stopped_training_goes_on_to_the_same_bits(method, options, make_train
     assert [name for name in one if not torch.equal(one[name], two[name])] == []
     with pytest.raises(SkcdfError, match="other settings"):
         make_trainer(replace(config, plugin="none", plugin_options={}), "stopped").run()
+
+
+def test_anchors_are_means_in_float32_whatever_the_network_is(make_trainer):
+    method = make_trainer().method
+    method.network.eval()
+    again, labels = method.network.decoded, torch.zeros(1, 32, 32, 32, dtype=torch.long)
+    labels[0, 5:19, :9] = 1
+    shares, annotated = class_shares(labels, 4, (4, 4, 4)), torch.ones(1, 4, dtype=torch.bool)
+    with torch.autocast("cpu", torch.bfloat16):
+        stream = Stream(IMAGE, again(IMAGE), again, labels, annotated)
+        found = method.plugin._focused(stream, shares, annotated)
+    assert torch.equal(found, method.plugin._focused(stream, shares, annotated))
 
 
 class TestBundles:

@@ -157,13 +157,14 @@ class ScdlPlugin(Plugin):
         """Embeddings ``(labelled, class, width)`` of each class's own tokens; where it is not present, of anything."""
         scdl = _scdl(stream.decoded.companion)
         tokens = stream.decoded.noted["tokens"][: len(shares)]
-        if self.options.anchors == "images":
-            focused = self._tokens_of_masked(stream, present).to(tokens)
-        else:
+        masked = (
+            self._tokens_of_masked(stream, present).to(tokens) if self.options.anchors == "images" else None
+        )
+        with without_autocast(stream.images.device):  # autocast would take the sums over all tokens in 16 bit
+            if masked is not None:
+                return scdl.distribution.embed(masked)
             sizes = shares.sum(1).clamp_min(1e-6)[..., None]
-            focused = shares.to(tokens).transpose(1, 2) @ tokens / sizes
-        with without_autocast(stream.images.device):
-            return scdl.distribution.embed(focused)
+            return scdl.distribution.embed(shares.to(tokens).transpose(1, 2) @ tokens / sizes)
 
     def _tokens_of_masked(self, stream: Stream, present: Tensor) -> Tensor:
         """Mean tokens ``(labelled, class, channel)`` of each image with all but one class set to 0; one at a time."""
