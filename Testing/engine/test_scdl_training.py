@@ -153,6 +153,15 @@ def test_anchors_are_means_in_float32_whatever_the_network_is(make_trainer):
     assert torch.equal(found, method.plugin._focused(stream, shares, annotated))
 
 
+def test_a_prior_that_goes_with_the_training_is_not_in_the_statistics_gathered_for_segmentation(make_trainer):
+    options = {"preset": "amos", "zero_start": False}
+    method = make_trainer(replace(CONFIG, method="skcdf", plugin_options=options)).method
+    found = method.weights(lambda: [IMAGE])
+    method.network.companion = None
+    expected = method.weights(lambda: [IMAGE])
+    assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
+
+
 class TestBundles:
     @pytest.mark.parametrize(
         ("options", "there"),

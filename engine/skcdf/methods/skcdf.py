@@ -183,8 +183,13 @@ class Skcdf(Method):
         """See `Method.weights`; with `SkcdfOptions.statistics` gathered anew from ``patches``."""
         if self.options.statistics == "running":
             return super().weights(patches)
-        with gathered_statistics(self.network, [self.network.decoder_u], self.network, patches()):
+        forward = self.network if self.companion_arguments() else self._without_companion
+        with gathered_statistics(self.network, [self.network.decoder_u], forward, patches()):
             return super().weights(patches)
+
+    def _without_companion(self, images: Tensor) -> dict[str, Tensor]:
+        """What segments where no plug-in has a say: statistics of features with its prior would not be this one's."""
+        return self.network.decoder_u(self.network.complemented(images), ("main",))
 
 
 def unlabelled_probabilities(labelled: Tensor, progress: float) -> Tensor:
