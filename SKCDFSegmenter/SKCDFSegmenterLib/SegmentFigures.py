@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import slicer
-from scipy import ndimage
 
 from skcdf.labels import Code, Label
 from skcdf.model_parts import UsualOrgan
-from skcdf.organ_shapes import LARGE_PIECE, OrganShape
+from skcdf.organ_shapes import OrganShape, shape_of
 from skcdf.plausibility import Flag, flags
 
 from .LabelMapExport import voxelsOnGrid
@@ -84,28 +83,22 @@ def _measured(
     values = scan[box][mask].astype(np.float64)
     if not values.size:
         return SegmentFigures(0.0, math.nan, math.nan, 0, ())
-    numbered, pieces = ndimage.label(mask)
-    sizes = np.bincount(numbered.ravel())[1:]
-    large = int(np.count_nonzero(sizes >= LARGE_PIECE * sizes.sum()))
-    atEdge = any(side.start == 0 or side.stop == n for side, n in zip(box, scan.shape, strict=True))
+    label = Label(1, "segment", "Segment", Code("99SKCDF", "segment", "Segment"), (0, 0, 0))
+    shape = shape_of(label, mask, box, scan.shape)
     volume = values.size * voxelMl
     return SegmentFigures(
         round(volume, 3),
         float(values.mean()),
         float(values.std()),
-        int(pieces),
-        _flags(int(values.size), volume, large, atEdge, origin),
+        shape.pieces,
+        _flags(shape, volume, origin),
     )
 
 
-def _flags(
-    voxels: int, volumeMl: float, large: int, atEdge: bool, origin: SegmentProvenance | None
-) -> tuple[Flag, ...]:
+def _flags(shape: OrganShape, volumeMl: float, origin: SegmentProvenance | None) -> tuple[Flag, ...]:
     """What is unusual, by what the segment's model knows; of a segment of another origin only that it is cut off."""
-    label = Label(1, "segment", "Segment", Code("99SKCDF", "segment", "Segment"), (0, 0, 0))
     if origin is None:
-        return flags(OrganShape(label, voxels=voxels, large_pieces=1, at_edge=atEdge), volumeMl, None)
-    shape = OrganShape(label, voxels=voxels, large_pieces=large, at_edge=atEdge)
+        return flags(replace(shape, large_pieces=1), volumeMl, None)
     # Without figures of the training cases every volume is usual.
-    usual = UsualOrgan(label.name, origin.usualMl or (volumeMl, volumeMl), origin.usualPieces, 1)
+    usual = UsualOrgan(shape.label.name, origin.usualMl or (volumeMl, volumeMl), origin.usualPieces, 1)
     return flags(shape, volumeMl, usual)

@@ -46,6 +46,14 @@ class TestShapes:
         labels[tuple(at)] = 1
         assert next(organ_shapes(labels, LABELS)).at_edge
 
+    def test_a_stray_speck_in_the_outermost_slice_does_not_make_its_organ_incomplete(self):
+        labels = np.zeros((20, 20, 20), np.uint8)
+        labels[2:10, 2:10, 2:10] = 1
+        labels[0, 15, 15] = 1
+        assert not next(organ_shapes(labels, LABELS)).at_edge
+        labels[0:2, 4:8, 4:8] = 1
+        assert next(organ_shapes(labels, LABELS)).at_edge
+
     @given(
         labels=st.lists(st.integers(0, 3), min_size=64, max_size=64).map(
             lambda values: np.array(values, np.uint8).reshape(4, 4, 4)

@@ -25,7 +25,7 @@ class OrganShape:
         voxels: how many it has.
         pieces: connected pieces (face neighbours).
         large_pieces: those that are no specks: see `LARGE_PIECE`.
-        at_edge: whether it touches the first or last slice of some axis, so may be cut off.
+        at_edge: whether a large piece touches the first or last slice of some axis, so may be cut off.
     """
 
     label: Label
@@ -49,15 +49,37 @@ def organ_shapes(label_map: np.ndarray, label_set: LabelSet) -> Iterator[OrganSh
         if box is None:
             yield OrganShape(label)
             continue
-        mask = label_map[box] == label.value
-        numbered, pieces = ndimage.label(mask)
-        sizes = np.bincount(numbered.ravel())[1:]
-        yield OrganShape(
-            label,
-            box,
-            mask,
-            int(sizes.sum()),
-            int(pieces),
-            int(np.count_nonzero(sizes >= LARGE_PIECE * sizes.sum())),
-            any(side.start == 0 or side.stop == n for side, n in zip(box, label_map.shape, strict=True)),
-        )
+        yield shape_of(label, label_map[box] == label.value, box, label_map.shape)
+
+
+def shape_of(label: Label, mask: np.ndarray, box: tuple[slice, ...], shape: tuple[int, ...]) -> OrganShape:
+    """Measures one organ.
+
+    Args:
+        label: which.
+        mask: bool, over ``box``.
+        box: where it lies in its map ``(z, y, x)``.
+        shape: of that map.
+    """
+    numbered, pieces = ndimage.label(mask)
+    sizes = np.bincount(numbered.ravel())[1:]
+    is_large = sizes >= LARGE_PIECE * sizes.sum()
+    at_edge = any(is_large[piece - 1] for piece in _pieces_at_edge(numbered, box, shape))
+    large = int(np.count_nonzero(is_large))
+    return OrganShape(label, box, mask, int(sizes.sum()), int(pieces), large, at_edge)
+
+
+def _pieces_at_edge(numbered: np.ndarray, box: tuple[slice, ...], shape: tuple[int, ...]) -> set[int]:
+    """The pieces that touch the first or last slice of some axis of the whole map.
+
+    Args:
+        numbered: the organ's pieces from 1, over ``box``.
+        box: where that is in the map.
+        shape: of the map.
+    """
+    found: set[int] = set()
+    for axis, (side, size) in enumerate(zip(box, shape, strict=True)):
+        ends = [0] * (side.start == 0) + [-1] * (side.stop == size)
+        for end in ends:
+            found.update(np.unique(numbered.take(end, axis)).tolist())
+    return found - {0}

@@ -35,7 +35,7 @@ class OrganStatistics:
         volume_ml: volume in mL; 0 when the organ was not found.
         mean, sd: of the scan's intensities inside (HU for CT); ``None`` when not found.
         pieces: connected pieces (face neighbours).
-        at_edge: whether it touches the scan's first or last slice of some axis, so may be incomplete.
+        at_edge: whether a large piece of it touches the scan's first or last slice of some axis, so may be incomplete.
         model: name and version of the model.
         notice: what must be known of the result.
         unsure: share of its voxels, 0 to 1, of which the model is unsure; ``None`` when not found or not asked for.
