@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skcdf.errors import SkcdfError
-from skcdf.fine_tune_settings import within_time
+from skcdf.fine_tune_settings import few_steps_notes, within_time
 from skcdf.preprocessing import Intensity, PreprocessingPlan
 from skcdf.progress import Progress
 from skcdf.trainer import TrainingConfig
@@ -49,6 +49,12 @@ class TestTimeBudget:
         assert abs(config.warm_up - 0.1 * config.iterations) <= 0.5
         if planned < 0.5 * plan.stop_after_s and step < 0.1 * plan.stop_after_s:
             assert config.iterations == 600
+
+    @pytest.mark.parametrize(("budget", "said"), [(60.0, ["ONLY 10 STEPS FIT"]), (600.0, [])])
+    def test_that_has_hardly_time_to_train_is_told(self, budget, said):
+        plan = within_time(self.CONFIG, Rehearsal(4.0, 1.0), budget, 2.0)
+        found = few_steps_notes(plan)
+        assert [each in note for each, note in zip(said, found, strict=True)] == [True] * len(said)
 
     def test_too_short_for_a_step_says_how_much_is_needed(self, pool, tune):
         with pytest.raises(SkcdfError, match="time budget of 1 s is too short") as refusal:

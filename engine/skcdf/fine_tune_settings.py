@@ -36,6 +36,8 @@ TIED = ("preprocessing", "filters")
 COMPARING_MARGIN = 1.5
 EXPORT_S = 2.0
 STEP_MARGIN = 1.1
+FEW_STEPS = 30
+"""Fewer are hardly a training, and whoever gave the time should know."""
 VALIDATIONS_SHARE = 0.3
 """Most of the time that validations on the way may take."""
 
@@ -191,6 +193,17 @@ def within_time(config: TrainingConfig, rehearsal: Rehearsal, budget_s: float, s
         )
     warm_up = round(config.warm_up * steps / config.iterations)
     return TimePlan(replace(config, iterations=steps, validations=validations, warm_up=warm_up), available)
+
+
+def few_steps_notes(plan: TimePlan) -> list[str]:
+    """What a person should know of a plan that has hardly time to train; nothing where it has."""
+    steps = plan.config.iterations
+    if steps >= FEW_STEPS:
+        return []
+    return [
+        f"ONLY {steps} STEP{'S' * (steps != 1)} FIT INTO THE TIME: hardly a training. Give it more, or try again when "
+        "the computer is less busy."
+    ]
 
 
 def _fitting_options(config: TrainingConfig, parent: ModelBundle) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from .fine_tune_request import FineTuneOutcome, FineTuneRequest
 from .fine_tune_run import COMPARISON_FILE, RunRecord, store_of, stored_run
 from .fine_tune_settings import (
     chosen_method,
+    few_steps_notes,
     resumed_settings,
     settings_from_none,
     settings_from_parent,
@@ -289,6 +290,8 @@ class _FineTuning:
             spent = from_first(time.monotonic() - self._begin)
             plan = within_time(self._settings, rehearsal, request.time_budget_s, spent)
             self._config, stop_after_s = plan.config, plan.stop_after_s
+            for note in few_steps_notes(plan):
+                self._note(note)
         parent = self._parent
         self._record = RunRecord(
             request.start,
