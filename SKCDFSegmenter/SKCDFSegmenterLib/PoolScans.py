@@ -12,7 +12,7 @@ from skcdf.image import read_geometry
 from skcdf.image_hash import voxel_hash
 from skcdf.pool import LabelledPool
 
-from .InputChoice import segmentableVolumes
+from .InputChoice import SYNTHETIC, segmentableVolumes
 from .Texts import _
 from .VolumeImage import imageOfVolume
 
@@ -48,7 +48,10 @@ def loadPoolScan(pool: LabelledPool, case: str) -> slicer.vtkMRMLScalarVolumeNod
     Raises:
         SkcdfError: there is no such case, or its scan cannot be read.
     """
-    return _load(pool.root / pool.record(case).image_file, _("{case} (to review)").format(case=case))
+    node = _load(pool.root / pool.record(case).image_file, _("{case} (to review)").format(case=case))
+    if pool.description.synthetic:
+        node.SetAttribute(SYNTHETIC, "true")
+    return node
 
 
 def showVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:

@@ -39,6 +39,16 @@ def test_the_volume_is_the_pool_s_scan_to_the_voxel(slicer, pool):
     assert volume.GetDisplayNode() is not None
 
 
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_a_phantom_is_still_known_for_one(slicer, tmp_path, synthetic):
+    from SKCDFSegmenterLib.InputChoice import isSynthetic
+    from SKCDFSegmenterLib.PoolScans import loadPoolScan
+
+    pool = LabelledPool.create(tmp_path / "pool", LabelSet.load("phantom13"), "CT", synthetic=synthetic)
+    pool.add_case("case_001", SCAN, None, subject="a")
+    assert isSynthetic(loadPoolScan(pool, "case_001")) == synthetic
+
+
 def test_nothing_in_the_scene_is_removed_and_a_loaded_scan_is_found(slicer, pool, makeVolume):
     from SKCDFSegmenterLib.PoolScans import loadPoolScan, poolScanInScene
 

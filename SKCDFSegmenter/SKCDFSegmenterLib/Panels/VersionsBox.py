@@ -91,6 +91,8 @@ class VersionsBox(TeachBox):
         for name in ("useButton", "rollBackButton", "reportButton"):
             getattr(ui, name).setVisible(bool(self._rows))
         ui.useButton.enabled = row is not None and row.version.state != "promoted"
+        # A version is retired when another one takes its place: without one there is nothing to go back to.
+        ui.rollBackButton.enabled = any(each.version.state == "retired" for each in self._rows)
         ui.reportButton.enabled = row is not None
 
     def _chosen(self) -> VersionRow | None:
