@@ -2,7 +2,8 @@
 
 The folder holds ``images/``, ``labels/`` and ``splits.json``, whose lists ``labelled``, ``unlabelled``,
 ``validation`` and ``development_test`` name the cases. Labels of unlabelled cases are left behind: they are partial
-clinical contours. Test cases never enter the pool.
+clinical contours. Test cases never enter the pool. The scans are masked outside the body: train with
+``--surroundings``, or the model will not know a couch.
 
     python training/prepare_openkbp.py OPENKBP_FOLDER OUT
 """

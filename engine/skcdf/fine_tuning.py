@@ -227,7 +227,7 @@ class _FineTuning:
         # now, not after reading every scan
         parent = self._parent.bundle if self._parent else None
         organs = borrowed_organs(self._dataset, parent, config.mirror)
-        volumes = load_volumes(self._dataset, config, cache, self.progress, self.cancel)
+        volumes = load_volumes(self._dataset, config, cache, self.progress, self.cancel, self.say)
         data = data_of(volumes, self._dataset.label_set)
         if "unlabelled" in volumes and not volumes["unlabelled"]:
             volumes["unlabelled"] = as_unlabelled(volumes["labelled"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .cases import Case, Dataset
@@ -46,6 +46,7 @@ def load_volumes(
     cache: VolumeCache,
     progress: ProgressCallback = ignore_progress,
     cancel: CancelToken | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Volumes:
     """Reads and preprocesses the cases that a training needs.
 
@@ -55,16 +56,20 @@ def load_volumes(
         cache: keeps them.
         progress: called after every case.
         cancel: obeyed before every case.
+        say: gets a line on what `TrainingConfig.surroundings` will do, where it is asked for.
 
     Raises:
         Cancelled: the token was raised.
         SkcdfError: a case cannot be read, or does not fit.
     """
     label_set = dataset.label_set
-    return {
+    volumes = {
         kind: _load(getattr(dataset, kind), kind, label_set, config, cache, progress, cancel)
         for kind in needed_parts(config)
     }
+    if config.surroundings and say is not None:
+        say(_surroundings_line(volumes))
+    return volumes
 
 
 def _load(
@@ -80,9 +85,20 @@ def _load(
     for index, case in enumerate(cases):
         if cancel is not None:
             cancel.raise_if_cancelled()
-        volumes.append(cache.keep(load_volume(case, label_set, config.preprocessing, config.seed)))
+        painted = config.surroundings and kind != "validation"
+        volume = load_volume(case, label_set, config.preprocessing, config.seed, surroundings=painted)
+        volumes.append(cache.keep(volume))
         progress(Progress(f"load {kind} cases", index + 1, len(cases)))
     return volumes
+
+
+def _surroundings_line(volumes: Volumes) -> str:
+    trained = [each for kind, found in volumes.items() if kind != "validation" for each in found]
+    masked = sum(volume.surroundings is not None for volume in trained)
+    return (
+        f"couch, head-rest and air noise are painted round {masked} of {len(trained)} training scans; "
+        "the air of the others is no single value, and stays as it is"
+    )
 
 
 def data_of(volumes: Volumes, label_set: LabelSet) -> dict[str, object]:

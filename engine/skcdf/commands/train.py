@@ -129,7 +129,12 @@ def _train(
     from .console import ConsoleProgress, cancel_on_interrupt
 
     progress = ConsoleProgress()
-    volumes = load_volumes(dataset, config, cache, progress)
+
+    def say(line: str) -> None:
+        progress.close()
+        print(line)
+
+    volumes = load_volumes(dataset, config, cache, progress, say=say)
     with cancel_on_interrupt() as cancel:
         trainer = Trainer(
             config,

@@ -29,6 +29,7 @@ SETTINGS = (
     "foreground_fraction",
     "augmentation",
     "mirror",
+    "surroundings",
     "validations",
     "patience",
     "seed",
@@ -128,6 +129,13 @@ def add_setting_arguments(parser: argparse.ArgumentParser) -> argparse._Argument
         action="store_const",
         const=True,
         help="left-right flips that exchange left and right labels",
+    )
+    group.add_argument(
+        "--surroundings",
+        action="store_const",
+        const=True,
+        help="for CT scans masked outside the body: paint couch, head-rest and air noise round it, anew in "
+        "every training patch",
     )
     group.add_argument("--validations", type=int, metavar="N", help="how often to look for the best weights")
     group.add_argument("--patience", type=int, metavar="N", help="stop after so many without a better one")

@@ -48,6 +48,8 @@ class TrainingConfig:
         augmentation: ``standard``: rotation, scaling and intensity changes; ``published``: flips of both axes
             across the body with labels left as they are, so that sides are mixed up; ``none``.
         mirror: left–right flips, with side-specific labels exchanged.
+        surroundings: paint couch, head-rest and air noise round the body in every training patch of a CT whose
+            outside is one value (`trainer/surroundings.py`); labels stay, and validation cases are never changed.
         validations: how often the validation cases are segmented on the way, evenly spread; the best weights are
             kept. 0: never, the last weights are kept.
         patience: end the training after so many validations without a better one; ``None``: never.
@@ -78,6 +80,7 @@ class TrainingConfig:
     foreground_fraction: float = 0.75
     augmentation: Augmentation = "standard"
     mirror: bool = False
+    surroundings: bool = False
     validations: int = 10
     patience: int | None = None
     seed: int = 0
@@ -118,6 +121,11 @@ class TrainingConfig:
         if self.mirror and self.augmentation == "published":
             raise SkcdfError(
                 "Side-aware flips and the published flips exclude each other.", "Leave out --mirror."
+            )
+        if self.surroundings and self.preprocessing.intensity.kind != "window":
+            raise SkcdfError(
+                "A couch can be painted only into CT scans whose intensities keep their meaning in HU.",
+                "Leave out --surroundings: it is neither for MR nor for the published recipe.",
             )
         if self.seed < 0:
             raise SkcdfError(f"Seed {self.seed} is negative.", "Take 0, 1, 2 …")

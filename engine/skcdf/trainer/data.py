@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -27,6 +28,7 @@ from ..image_hash import voxel_hash
 from ..labels import LabelSet
 from ..preprocessing import PreprocessingPlan, Shape
 from .config import Sampling
+from .surroundings import POSTERIOR_MM, Surroundings, draw_scene, surroundings_of
 
 LOCATIONS_PER_CLASS = 2000
 LOOK_AHEAD = 4
@@ -43,6 +45,7 @@ class TrainingVolume:
         labels: class values ``(z, y, x)``, uint8; ``None`` for an unlabelled case.
         annotated: bool ``(class,)``, entry 0 true.
         locations: for every class, up to `LOCATIONS_PER_CLASS` of its voxels ``(n, 3)``.
+        surroundings: what a couch is painted by into every patch; ``None``: patches show the scan as it is.
     """
 
     name: str
@@ -51,6 +54,7 @@ class TrainingVolume:
     labels: np.ndarray | None
     annotated: np.ndarray
     locations: tuple[np.ndarray, ...] = ()
+    surroundings: Surroundings | None = None
 
     @cached_property
     def fingerprint(self) -> list[Any]:
@@ -71,8 +75,17 @@ class TrainingVolume:
         return np.where(self.annotated, counts, np.nan)
 
 
-def load_volume(case: Case, label_set: LabelSet, plan: PreprocessingPlan, seed: int) -> TrainingVolume:
+def load_volume(
+    case: Case, label_set: LabelSet, plan: PreprocessingPlan, seed: int, *, surroundings: bool = False
+) -> TrainingVolume:
     """Reads and preprocesses one case.
+
+    Args:
+        case: the files.
+        label_set: of its label map.
+        plan: from scan to network input.
+        seed: of the choice of voxels to centre patches on.
+        surroundings: see `TrainingConfig.surroundings`; never for a validation case.
 
     Raises:
         SkcdfError: a file cannot be read, the grids of scan and label map differ, or the label map holds a value
@@ -81,10 +94,12 @@ def load_volume(case: Case, label_set: LabelSet, plan: PreprocessingPlan, seed: 
     scan = read_image(case.image)
     digest = voxel_hash(scan)
     placement = plan.placement(scan)
-    image = plan.intensity.apply(plan.resample(scan, placement)).astype(np.float16)
+    raw = plan.resample(scan, placement)
+    image = plan.intensity.apply(raw).astype(np.float16)
     annotated = np.ones(label_set.number_of_classes, bool)
     if case.label is None:
-        return TrainingVolume(case.name, digest, image, None, annotated)
+        around = surroundings_of(scan, placement, raw, None, plan.intensity) if surroundings else None
+        return _with_air(TrainingVolume(case.name, digest, image, None, annotated, surroundings=around))
     if label_set.number_of_classes > 256:
         raise SkcdfError(f"Label set {label_set.name} has more than 255 labels.", "Train on fewer at a time.")
     label_map = read_case_labels(case, scan, label_set)
@@ -92,9 +107,20 @@ def load_volume(case: Case, label_set: LabelSet, plan: PreprocessingPlan, seed: 
         annotated[label.value] = label.name in case.annotated
     labels = plan.resample_labels(label_map, placement).astype(np.uint8)
     labels[~annotated[labels]] = 0
-    return TrainingVolume(
-        case.name, digest, image, labels, annotated, class_locations(labels, annotated.size, seed)
-    )
+    locations = class_locations(labels, annotated.size, seed)
+    around = surroundings_of(scan, placement, raw, labels, plan.intensity) if surroundings else None
+    return _with_air(TrainingVolume(case.name, digest, image, labels, annotated, locations, around))
+
+
+def _with_air(volume: TrainingVolume) -> TrainingVolume:
+    """The volume with room for a couch behind the back, where one will be painted."""
+    if volume.surroundings is None:
+        return volume
+    rows = math.ceil(POSTERIOR_MM / float(np.linalg.norm(volume.surroundings.step_mm[:, 1])))
+    behind = ((0, 0), (0, rows), (0, 0))
+    image = np.pad(volume.image, behind, constant_values=volume.image.min())
+    labels = None if volume.labels is None else np.pad(volume.labels, behind)
+    return replace(volume, image=image, labels=labels)
 
 
 def class_locations(labels: np.ndarray, classes: int, seed: int) -> tuple[np.ndarray, ...]:
@@ -220,10 +246,18 @@ class PatchSampler:
         else:
             volume = self._volumes[int(rng.integers(len(self._volumes)))]
             centre = rng.integers(0, volume.image.shape)
-        image = _patch(volume.image, centre, self._patch_size, volume.darkest).astype(np.float32)
-        if volume.labels is None:
-            return image, np.zeros(self._patch_size, np.uint8), volume.annotated
-        return image, _patch(volume.labels, centre, self._patch_size, 0), volume.annotated
+        source, target = _boxes(volume.image.shape, centre, self._patch_size)
+        image, labels = (
+            np.full(self._patch_size, volume.darkest, np.float32),
+            np.zeros(self._patch_size, np.uint8),
+        )
+        image[target] = volume.image[source]
+        if volume.surroundings is not None:
+            z, y, x = (each.start for each in source)
+            volume.surroundings.paint(image[target], (z, y, x), draw_scene(rng))
+        if volume.labels is not None:
+            labels[target] = volume.labels[source]
+        return image, labels, volume.annotated
 
     def _foreground_draw(self, rng: np.random.Generator) -> tuple[TrainingVolume, np.ndarray]:
         wanted = list(self._holders)[rng.integers(len(self._holders))]
@@ -241,11 +275,15 @@ class PatchSampler:
         return volume, corner + size // 2
 
 
-def _patch(array: np.ndarray, centre: np.ndarray, size: Shape, fill: float) -> np.ndarray:
-    """The patch round ``centre``, pushed inside the volume; a volume smaller than it is padded evenly."""
-    patch = np.full(size, fill, array.dtype)
+def _boxes(
+    shape: Sequence[int], centre: np.ndarray, size: Shape
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """What the patch round ``centre`` shows of a volume, and where in the patch that lies.
+
+    A patch is pushed inside the volume; a volume smaller than it lies in its middle.
+    """
     source, target = [], []
-    for middle, length, side in zip(centre, array.shape, size, strict=True):
+    for middle, length, side in zip(centre, shape, size, strict=True):
         if length <= side:
             offset = (side - length) // 2
             source.append(slice(0, length))
@@ -254,8 +292,7 @@ def _patch(array: np.ndarray, centre: np.ndarray, size: Shape, fill: float) -> n
             start = min(max(int(middle) - side // 2, 0), length - side)
             source.append(slice(start, start + side))
             target.append(slice(0, side))
-    patch[tuple(target)] = array[tuple(source)]
-    return patch
+    return tuple(source), tuple(target)
 
 
 def prefetch(
