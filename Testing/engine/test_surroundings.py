@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,15 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from skcdf.cases import Case, Dataset
-from skcdf.errors import SkcdfError
+from skcdf.commands.train_arguments import add_arguments, chosen_settings
+from skcdf.errors import Cancelled, SkcdfError
 from skcdf.geometry import AxisOrder, Geometry
 from skcdf.image import Image, read_image, write_image, write_label_map
 from skcdf.labels import LabelSet
 from skcdf.preprocessing import Intensity, PreprocessingPlan
-from skcdf.trainer import TrainingConfig, TrainingVolume, VolumeCache, load_volume
-from skcdf.trainer.data import PatchSampler
+from skcdf.progress import CancelToken, Progress
+from skcdf.trainer import Trainer, TrainingConfig, TrainingVolume, VolumeCache, load_volume
+from skcdf.trainer.data import PatchSampler, class_locations
 from skcdf.trainer.surroundings import POSTERIOR_MM, Scene, Support, draw_scene, surroundings_of
 from skcdf.training_run import load_volumes
 
@@ -254,6 +258,39 @@ class TestPatches:
             assert not changed[:, 0][with_couch.labels > 0].any()
             shown += int(changed.flatten(1).any(1).sum())
         assert 4 <= shown <= 16  # of 16; a patch shows something three times in four
+
+    def test_a_stopped_training_goes_on_with_the_same_couches(self, volume, tmp_path, device):
+        assert volume.labels is not None
+        thirds = 1 + np.arange(volume.labels.shape[2]) * 3 // volume.labels.shape[2]
+        labels = (volume.labels * thirds).astype(np.uint8)
+        volume = replace(volume, labels=labels, locations=class_locations(labels, 4, 0))
+        chosen = chosen_settings(train_options(["--surroundings", "--filters", "2", "--iterations", "4"]))
+        config = TrainingConfig(plan(), (32, 32, 32), validations=0, **chosen)
+        assert config.surroundings
+
+        def trained(name: str, stop_after: int) -> dict[str, torch.Tensor]:
+            cancel = CancelToken()
+
+            def progress(report: Progress) -> None:
+                if report.done == stop_after:
+                    cancel.cancel()
+
+            folder = tmp_path / name
+            folder.mkdir(exist_ok=True)
+            trainer = Trainer(config, LABELS, [volume], [], folder, device, {}, progress, cancel)
+            with suppress(Cancelled):
+                trainer.run()
+            return trainer.method.network.state_dict()
+
+        whole = trained("whole", 0)
+        assert any(not torch.equal(whole[key], value) for key, value in trained("parts", 2).items())
+        assert all(torch.equal(whole[key], value) for key, value in trained("parts", 0).items())
+
+
+def train_options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args(["pool", "run", *arguments])
 
 
 class TestRealScans:
