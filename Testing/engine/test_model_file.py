@@ -273,6 +273,7 @@ NAMES = st.text(st.sampled_from("ab./\\:~ ä\x01CON-_"), min_size=1, max_size=12
 @given(names=st.lists(st.one_of(NAMES, st.text(min_size=1, max_size=8)), max_size=5), prefix=st.booleans())
 @example(names=["../model.json"], prefix=False)
 @example(names=["a/../../x"], prefix=True)
+@example(names=["\x00"], prefix=False)  # read as no name at all
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_whatever_names_a_zip_holds_nothing_lies_elsewhere(

@@ -169,9 +169,9 @@ def _packed_model(archive: zipfile.ZipFile, path: Path) -> _PackedModel:
     entries = archive.infolist()
     if len(entries) > MOST_ENTRIES:
         raise _no_model(path, f"it holds {len(entries)} files")
-    files = {entry.filename: entry for entry in entries if not entry.is_dir()}
-    for entry in entries:
+    for entry in entries:  # before anything is asked of them: zipfile stumbles over one without a name
         _check_entry(entry, path)
+    files = {entry.filename: entry for entry in entries if not entry.is_dir()}
     if len({name.casefold() for name in files}) < sum(not entry.is_dir() for entry in entries):
         raise _no_model(path, "it holds two files of one name")
     found = [name for name in files if name.rpartition("/")[2] == MODEL_FILE]
