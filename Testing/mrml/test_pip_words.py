@@ -22,7 +22,10 @@ SAID = {
         "cannot be reached",
     ),
     "no such name": (
-        [RETRY + "'NameResolutionError(\"Failed to resolve 'pypi.org'\")': /simple/torch/", *NO_VERSION],
+        [
+            RETRY + "'NameResolutionError(\"Failed to resolve 'packages.example'\")': /simple/torch/",
+            *NO_VERSION,
+        ],
         "cannot be reached",
     ),
     "no proxy": (
@@ -31,7 +34,7 @@ SAID = {
     ),
     "a proxy's own certificate": (
         [
-            "Could not fetch URL https://pypi.org/simple/torch/: (SSLError(SSLCertVerificationError(1, ...",
+            "Could not fetch URL https://packages.example/torch/: (SSLError(SSLCertVerificationError(1, ...",
             *NO_VERSION,
         ],
         "certificate",

@@ -1,76 +1,19 @@
-"""Adding cases and scans in the section Teach, as a user does it, into a real pool by the real worker."""
+"""Adding cases in the section Teach, as a user does it, into a real pool by the real worker."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+import teach_case
+from teach_case import WORKER_S, check, idle, isChecked, leftovers, preview
 from user import click, write
 
 pytest_plugins = ("teaching",)
 pytestmark = pytest.mark.usefixtures("slicer")
-WORKER_S = 60
 
-
-@pytest.fixture
-def project(teach, tmp_path):
-    from skcdf.labels import LabelSet
-
-    labels = LabelSet.from_names("toy", ("spleen", "right_kidney", "left_kidney"))
-    teach.workspace.createProject(tmp_path / "project", labels, "CT", "Toys", synthetic=True)
-    return teach.workspace.project
-
-
-@pytest.fixture
-def case(teach, slicer):
-    from teaching import loadToyCase
-
-    from SKCDFSegmenterLib.SegmentRecord import setCompleted
-
-    volume, segmentation = loadToyCase(1)
-    for name in ("spleen", "left_kidney"):
-        setCompleted(segmentation.GetSegmentation().GetSegment(name), True)
-    teach.parameters.inputVolume, teach.parameters.outputSegmentation = volume, segmentation
-    slicer.app.processEvents()
-    return volume, segmentation
-
-
-def organs(box):
-    return {box.ui.organsList.item(row).text(): row for row in range(box.ui.organsList.count)}
-
-
-def check(box, title, checked=True):
-    import qt
-
-    row = next(row for text, row in organs(box).items() if text.startswith(title))
-    box.ui.organsList.item(row).setCheckState(qt.Qt.Checked if checked else qt.Qt.Unchecked)
-
-
-def isChecked(box, title):
-    import qt
-
-    row = next(row for text, row in organs(box).items() if text.startswith(title))
-    return box.ui.organsList.item(row).checkState() == qt.Qt.Checked
-
-
-def leftovers(slicer):
-    """Folders with somebody's scan that are still there."""
-    return [path.name for path in Path(slicer.app.temporaryPath).glob("skcdf-*")]
-
-
-def idle(box):
-    return lambda: box._request is None
-
-
-def preview(teach, pump, person="Person 1"):
-    box = teach.panel.cases
-    if person:
-        write(box.ui.subjectEdit, person)
-    click(box.ui.addButton)
-    assert pump(idle(box), WORKER_S)
-    return box
+project, case = teach_case.project, teach_case.case  # the fixtures of this file
 
 
 def test_without_a_project_the_section_says_so_and_offers_the_first_case(teach, picture):
@@ -164,7 +107,6 @@ def test_what_the_user_changes_after_the_preview_asks_for_another_one(teach, pro
 
 
 def test_what_is_drawn_after_the_preview_asks_for_another_one(teach, project, case, pump, slicer):
-    import numpy as np
 
     volume, segmentation = case
     box = preview(teach, pump)
@@ -313,71 +255,6 @@ def test_a_scan_whose_organs_are_loaded_but_not_chosen_is_not_said_to_have_none(
     slicer.mrmlScene.RemoveNode(segmentation)
     teach.panel.cases.update()
     assert "has no segmentation yet" in label.text
-
-
-def test_loaded_volumes_are_added_without_labels_and_not_twice(teach, project, case, pump, picture):
-    import qt
-
-    box = teach.panel.unlabelled
-    box.ui.group.collapsed = False
-    assert [box.ui.volumesList.item(row).text() for row in range(box.ui.volumesList.count)] == ["Scan"]
-    click(box.ui.addVolumesButton)
-    assert "No volume is checked" in box.ui.statusLabel.text
-    box.ui.volumesList.item(0).setCheckState(qt.Qt.Checked)
-    click(box.ui.addVolumesButton)
-    assert pump(idle(box), WORKER_S)
-    assert box.ui.statusLabel.text == "1 scan was added."
-    assert "1 without labels" in teach.panel.ui.countsLabel.text
-    box.ui.volumesList.item(0).setCheckState(qt.Qt.Checked)
-    click(box.ui.addVolumesButton)
-    assert pump(idle(box), WORKER_S)
-    assert "1 was in the pool already" in box.ui.statusLabel.text
-    picture(teach.window, "teach-unlabelled")
-
-
-def test_a_loaded_volume_that_is_refused_is_called_by_its_own_name(teach, project, case, pump, slicer):
-    import qt
-
-    volume, box = case[0], teach.panel.unlabelled
-    array = slicer.util.arrayFromVolume(volume)
-    slicer.util.updateVolumeFromArray(volume, np.full(array.shape, np.nan, np.float32))
-    box.ui.group.collapsed = False
-    box.ui.volumesList.item(0).setCheckState(qt.Qt.Checked)
-    click(box.ui.addVolumesButton)
-    assert pump(idle(box), WORKER_S)
-    assert "Not added: Scan: " in box.ui.statusLabel.text
-    assert ".nrrd" not in box.ui.statusLabel.text
-
-
-def test_a_folder_of_scans_is_added_and_what_is_no_scan_is_named(teach, project, pump, tmp_path, slicer):
-    from teaching import loadToyCase
-
-    from skcdf.image import read_image
-
-    folder = tmp_path / "scans"
-    folder.mkdir()
-    volume, _segmentation = loadToyCase(5)
-    from SKCDFSegmenterLib.VolumeImage import writeVolume
-
-    writeVolume(volume, folder / "one.nrrd")
-    assert read_image(folder / "one.nrrd").array.any()
-    (folder / "two.nrrd").write_bytes(b"NRRD0004\nno scan")
-    box = teach.panel.unlabelled
-    box.ui.group.collapsed = False
-    teach.dialogs.folders.append(str(folder))
-    click(box.ui.addFolderButton)
-    assert pump(idle(box), WORKER_S)
-    assert "1 scan was added." in box.ui.statusLabel.text
-    assert "Not added: two.nrrd" in box.ui.statusLabel.text
-    assert project.counts().unlabelled == 1
-
-
-def test_a_volume_that_is_deleted_leaves_the_list(teach, project, case, slicer):
-    box = teach.panel.unlabelled
-    assert box.ui.volumesList.count == 1
-    slicer.mrmlScene.RemoveNode(case[0])
-    assert box.ui.volumesList.count == 0
-    assert not Path(project.root / "nothing").exists()
 
 
 def test_every_control_can_be_read_out_and_explains_itself(teach, project, case):
