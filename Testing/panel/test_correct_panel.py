@@ -8,179 +8,18 @@ import pytest
 pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
 pytest.importorskip("PySide6.QtWidgets", reason="PySide6 is not installed (pip install PySide6-Essentials)")
 
+import correcting
 import user
+from correcting import centre, left, rows
 
-
-@pytest.fixture
-def sections(slicer, tmp_path):
-    from sections import Sections
-
-    made = Sections(tmp_path)
-    made.useEngine()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def ui(sections):
-    return sections.correct.ui
-
-
-@pytest.fixture
-def scan(slicer):
-    array = np.zeros((6, 9, 12), np.int16)
-    array[1:4, 2:6, 3:8] = 1000
-    volume = slicer.util.addVolumeFromArray(array, name="CT")
-    slicer.util.setSliceViewerLayers(background=volume)
-    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLCrosshairNode")  # the application has one in every scene
-    return volume
-
-
-@pytest.fixture
-def segmentation(slicer, sections, scan):
-    """What a run has found: the left kidney, and a place in it; and the liver with two places more."""
-    from SKCDFSegmenterLib.UnsurePlaces import places, storePlaces
-
-    sections.settle()
-    sections.run()
-    node = sections.parameters.outputSegmentation
-    liver = node.GetSegmentation().AddEmptySegment("liver", "Liver")
-    slicer.util.updateSegmentBinaryLabelmapFromArray(np.ones((6, 9, 12), np.uint8), node, liver, scan)
-    found = [
-        {
-            "organ": each.organ,
-            "position": each.position,
-            "unsure": 0.5,
-            "volume_ml": 1.0,
-            "reason": each.reason,
-        }
-        for each in places(node)
-    ]
-    more = [
-        {"organ": "liver", "position": position, "unsure": 0.2, "volume_ml": 1.0, "reason": "outer border"}
-        for position in ((-3.0, -4.0, 2.0), (-5.0, -1.0, 3.0))
-    ]
-    storePlaces(node, [*found, *more])
-    return node
-
-
-@pytest.fixture
-def opened(sections, ui, segmentation):
-    """The section, open."""
-    user.unfold(ui.correctCollapsible)
-    sections.settle()
-    return ui
-
-
-def centre(slicer):
-    """Where the red slice is, and the cross-hair."""
-    red = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed")
-    crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
-    return round(red.GetSliceToRAS().GetElement(2, 3), 3), tuple(crosshair.GetCrosshairRAS())
-
-
-def rows(ui):
-    table = ui.statesTable
-    return [[table.item(row, column).text() for column in range(2)] for row in range(table.rowCount)]
-
-
-def left(sections):
-    """What Slicer's editor would be left with."""
-    editor = sections.correct._editor.widget
-    return [] if editor is None else editor._leftBehind
-
-
-class TestBeforeThereIsAnything:
-    def test_it_is_closed_and_says_what_comes_first(self, sections, ui, screenshot):
-        assert ui.correctCollapsible.collapsed
-        user.unfold(ui.correctCollapsible)
-        assert ui.emptyLabel.text.startswith("There is nothing to correct yet. Segment a scan")
-        assert ui.correctBox.isHidden()
-        screenshot(sections.correct.widget, "correct_empty")
-
-    def test_the_editor_is_not_even_made(self, slicer, sections, ui):
-        user.unfold(ui.correctCollapsible)
-        assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentEditorNode") == 0
-
-
-class TestOrgansThatAreDrawnAlready:
-    @pytest.fixture
-    def drawn(self, slicer, scan):
-        """Somebody's segmentation of the scan; `reference`: whether the scene knows that it is of it."""
-
-        def make(name="drawn by hand", reference=True):
-            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
-            node.CreateDefaultDisplayNodes()
-            node.SetReferenceImageGeometryParameterFromVolumeNode(scan)
-            node.GetSegmentation().AddEmptySegment("liver", "Liver")
-            if not reference:  # as after loading a file
-                node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), None)
-            return node
-
-        return make
-
-    @pytest.mark.parametrize("reference", [True, False])
-    def test_are_offered_and_taken_with_one_click(self, sections, ui, drawn, reference, screenshot):
-        user.unfold(ui.correctCollapsible)
-        sections.settle()
-        assert ui.offeredButton.isHidden()
-        node = drawn(reference=reference)  # while the section is open
-        sections.settle()
-        assert ui.emptyLabel.text == (
-            "CT has organs that are drawn already: drawn by hand. They can be corrected like those of a model."
-        )
-        screenshot(sections.correct.widget, "correct_offered")
-        user.click(ui.offeredButton)
-        assert sections.parameters.outputSegmentation is node
-        assert ui.emptyLabel.isHidden() and ui.offeredButton.isHidden()
-        assert rows(ui) == [["Liver", "drawn by hand"]]
-        assert sections.correct._editor.widget.currentSegmentID() == "liver"
-
-    def test_several_are_named_and_left_to_the_user(self, sections, ui, drawn):
-        drawn("first"), drawn("second")
-        user.unfold(ui.correctCollapsible)
-        sections.settle()
-        assert ui.emptyLabel.text.endswith("several times: choose one above: first, second.")
-        assert ui.offeredButton.isHidden()
-
-    def test_those_of_another_scan_are_not_offered(self, slicer, sections, ui, drawn):
-        drawn(), drawn("from a file", reference=False)
-        other = slicer.util.addVolumeFromArray(np.zeros((6, 9, 11), np.int16), name="other")
-        user.unfold(ui.correctCollapsible)
-        user.choose(sections.ui.inputSelector, other)
-        sections.settle()
-        assert ui.emptyLabel.text.startswith("There is nothing to correct yet.")
-        assert ui.offeredButton.isHidden()
-
-    def test_one_that_was_put_away_is_offered_again_and_does_not_come_by_itself(self, sections, ui, drawn):
-        node = drawn()
-        user.unfold(ui.correctCollapsible)
-        sections.settle()
-        user.click(ui.offeredButton)
-        user.choose(ui.segmentationSelector, None)
-        sections.settle()
-        assert sections.parameters.outputSegmentation is None
-        user.click(ui.offeredButton)
-        assert sections.parameters.outputSegmentation is node
-
-    def test_after_a_closed_scene_nothing_is_offered_until_there_is_something(
-        self, slicer, sections, ui, drawn
-    ):
-        drawn()
-        user.unfold(ui.correctCollapsible)
-        user.closeScene()
-        sections.settle()
-        assert ui.offeredButton.isHidden() and ui.emptyLabel.text.startswith(
-            "There is nothing to correct yet."
-        )
-        volume = slicer.util.addVolumeFromArray(np.zeros((6, 9, 12), np.int16), name="next")
-        slicer.util.setSliceViewerLayers(background=volume)
-        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "its organs")
-        node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
-        node.GetSegmentation().AddEmptySegment("liver", "Liver")
-        sections.settle()
-        sections.settle()  # the scan is taken a moment after it is on screen
-        assert ui.emptyLabel.text.startswith("next has organs that are drawn already: its organs.")
+# the fixtures of this file
+sections, ui, scan, segmentation, opened = (
+    correcting.sections,
+    correcting.ui,
+    correcting.scan,
+    correcting.segmentation,
+    correcting.opened,
+)
 
 
 class TestUnsurePlaces:
