@@ -50,7 +50,7 @@ class TestTables:
 
     def test_show_the_tries_and_what_is_open(self, tested):
         text = tables.report(MATRIX, tested)
-        assert "| supervised | 0.02: 0.500, 0.05: 0.605, 0.125: 0.500 | 0.05 |" in text
+        assert "| supervised | 0.05: 0.605, 0.125: 0.500, 0.3: 0.500 | 0.05 (edge of the tries) |" in text
         assert "nnU-Net on openkbp: not run" in text
 
     def test_go_between_the_marks_and_nowhere_else(self, tested, tmp_path):
@@ -108,8 +108,7 @@ class TestRecords:
             found = json.loads(file.read_text(encoding="utf-8"))
             run = Run(**{name: found[name] for name in fields})
             assert run.name == file.stem
-            if run.row in MATRIX.rows:
-                assert run.rate in MATRIX.rows[run.row].rates and found["validation"]["best"]["dice"] <= 1
+            assert 0 <= found["validation"]["best"]["dice"] <= 1
 
 
 class TestGoingOn:
