@@ -50,7 +50,7 @@ class TestTables:
 
     def test_show_the_tries_and_what_is_open(self, tested):
         text = tables.report(MATRIX, tested)
-        assert "| supervised | 0.05: 0.605, 0.125: 0.500, 0.3: 0.500 | 0.05 (edge of the tries) |" in text
+        assert "| supervised | 0.02: 0.500, 0.05: 0.605, 0.125: 0.500, 0.3: 0.500 | 0.05 |" in text
         assert "nnU-Net on openkbp: not run" in text
 
     def test_go_between_the_marks_and_nowhere_else(self, tested, tmp_path):
