@@ -68,3 +68,19 @@ def test_a_model_of_two_networks_is_fine_tuned_to_one(pool, tmp_path):
     model = ModelBundle.load(tmp_path / "run" / "model")
     assert (model.network.name, model.training.method) == ("vnet", "pseudo_label")
     assert "the first of its two networks knows carries over" in model.description
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("--method skcfd", "no training method called skcfd"),
+        ("--method skcdf --option mask=sel", "option mask must be"),
+        ("--plugin sdcl", "no plug-in called sdcl"),
+        ("--plugin scdl --plugin-option prset=paper", "Its options are preset, tokens"),
+    ],
+)
+@pytest.mark.parametrize("command", ["train", "finetune"])
+def test_what_is_not_known_is_told_before_any_scan_is_read(command, arguments, told, pool, tmp_path, capsys):
+    assert main([command, str(pool), str(tmp_path / "run"), *arguments.split()]) == 1
+    output = capsys.readouterr()
+    assert told in output.err and "survey" not in output.out + output.err

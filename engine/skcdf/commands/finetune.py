@@ -21,7 +21,7 @@ from ..run_log import RunLog
 from ..stop_sources import PATIENCE_S, STOP_FILE, STOPPED, StopSources
 from .announcer import Announcer, EventAnnouncer
 from .options import add_compute_arguments
-from .train_arguments import add_method_arguments, add_setting_arguments, chosen_settings
+from .train_arguments import add_method_arguments, add_setting_arguments, check_method, chosen_settings
 
 if TYPE_CHECKING:
     from ..progress import CancelToken
@@ -185,6 +185,7 @@ def _fine_tune(options: argparse.Namespace, announcer: Announcer, cancel: Cancel
     from ..fine_tuning import FineTuneRequest, fine_tune
 
     settings = chosen_settings(options)
+    check_method(settings)
     if options.spacing:
         settings["spacing"] = tuple(options.spacing)
     request = FineTuneRequest(

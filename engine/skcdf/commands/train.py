@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import Cancelled, SkcdfError
-from .train_arguments import add_arguments, chosen_settings
+from .train_arguments import add_arguments, check_method, chosen_settings
 
 __all__ = ["EXAMPLE", "SUMMARY", "add_arguments", "run"]
 
@@ -55,6 +55,7 @@ def _run(options: argparse.Namespace) -> int:
     name = options.name or folder[:64] or "model"
     check_name(name)  # now, not after hours of training
     check_model_folder(options.run_folder)
+    check_method(chosen_settings(options))
     dataset = open_dataset(options.data)
     device = choose_device(options.device, options.precision)
     print(f"device: {device.description}")

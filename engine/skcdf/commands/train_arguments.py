@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,22 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
             _named("--plugin-option", "preset=paper", each) for each in options.plugin_option
         )
     return chosen
+
+
+def check_method(chosen: Mapping[str, Any]) -> None:
+    """Refuses a method, a plug-in or options of theirs that are not known, before anything long is begun.
+
+    Raises:
+        SkcdfError: the message names what is not known.
+    """
+    from ..methods import method_options
+    from ..plugins import plugin_options
+
+    compat = chosen.get("compat", "corrected")
+    if "method" in chosen:
+        method_options(chosen["method"], compat, chosen.get("method_options"))
+    if "plugin" in chosen:
+        plugin_options(chosen["plugin"], compat, chosen.get("plugin_options"))
 
 
 def _named(argument: str, example: str, text: str) -> tuple[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field, fields
 from typing import Any
 
@@ -16,7 +16,9 @@ def repair(corrected: Any, published: Any, why: str) -> Any:
     return field(default=corrected, metadata={"published": published, "why": why})
 
 
-def face_options(kind: type[Any], owner: str, compat: Compat, chosen: Mapping[str, Any]) -> Any:
+def face_options(
+    kind: type[Any], owner: str, compat: Compat, chosen: Mapping[str, Any], more: Sequence[str] = ()
+) -> Any:
     """A record of settings: those of a face, single ones chosen otherwise.
 
     Args:
@@ -25,6 +27,7 @@ def face_options(kind: type[Any], owner: str, compat: Compat, chosen: Mapping[st
         owner: for messages: ``Method skcdf``.
         compat: the face.
         chosen: values by field name, as JSON has them.
+        more: names that the owner knows beside these settings, for messages.
 
     Raises:
         SkcdfError: no such setting, or a value that it cannot have.
@@ -36,5 +39,5 @@ def face_options(kind: type[Any], owner: str, compat: Compat, chosen: Mapping[st
     except FieldError as error:
         raise SkcdfError(
             f"{owner}: option {error.field} {error.problem}.",
-            f"Its options are {', '.join(each.name for each in fields(kind))}.",
+            f"Its options are {', '.join([*more, *(each.name for each in fields(kind))])}.",
         ) from error

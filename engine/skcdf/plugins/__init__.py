@@ -44,7 +44,8 @@ def plugin_options(name: str, compat: Compat = "corrected", chosen: Mapping[str,
             f"Known are {', '.join(kind.Presets) or 'none'}.",
         )
     together = kind.Presets[preset] if preset is not None else {}
-    return face_options(kind.Options, f"Plug-in {name}", compat, {**together, **single})
+    more = ("preset",) if kind.Presets else ()
+    return face_options(kind.Options, f"Plug-in {name}", compat, {**together, **single}, more)
 
 
 def build_plugin(
