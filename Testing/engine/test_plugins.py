@@ -183,7 +183,11 @@ class TestOptions:
         ("name", "chosen", "message"),
         [
             ("toi", {}, "There is no plug-in called toi. Known are .*toy"),
-            ("toy", {"refin": True}, "Plug-in toy: option refin is not known. Its options are preset, refine, kind"),
+            (
+                "toy",
+                {"refin": True},
+                "Plug-in toy: option refin is not known. Its options are preset, refine, kind",
+            ),
             ("toy", {"refine": 3}, "Plug-in toy: option refine must be true or false"),
             ("toy", {"preset": "rich"}, "Plug-in toy has no preset called rich. Known are plain"),
             (NONE, {"refine": True}, "Option refine is for a plug-in, and there is none"),

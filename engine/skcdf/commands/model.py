@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SkcdfError
-from . import model_usual, model_versions
+from . import model_describe, model_usual, model_versions
 
 if TYPE_CHECKING:
     from ..models import ModelBundle
@@ -65,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_import(actions)
     model_usual.add_action(actions)
+    model_describe.add_action(actions)
     model_versions.add_actions(actions)
 
 
@@ -91,6 +92,8 @@ def run(options: argparse.Namespace) -> int:
         return model_versions.run(options)
     if options.action == model_usual.NAME:
         return model_usual.run(options)
+    if options.action == model_describe.NAME:
+        return model_describe.run(options)
     from ..models import default_model, describe, find_model, list_models
     from ..resources import resource
 
