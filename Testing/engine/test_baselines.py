@@ -54,7 +54,7 @@ def compute(method: Method, given: Batch, moment: Moment = MOMENT) -> dict[str, 
 def descend(method: Method, given: Batch, steps: int = 2, moment: Moment = MOMENT) -> None:
     optimizer = torch.optim.SGD(method.network.parameters(), 0.05, momentum=0.9)
     for _ in range(steps):
-        method.begin_step()
+        method.begin_step(MOMENT)
         optimizer.zero_grad()
         for group in method.losses(given, moment):
             sum(group.values()).backward()
@@ -107,7 +107,7 @@ class TestAll:
             options = {} if weight is None else {"ramp_weight": weight}
             method = made(name, **options)
             descend(method, batch(), 1)  # so that teacher and student differ
-            method.begin_step()
+            method.begin_step(MOMENT)
             method.network.zero_grad()
             indirect = [loss for key, loss in compute(method, batch(), moment).items() if key not in DIRECT]
             sum(indirect).backward()
@@ -172,7 +172,7 @@ class TestMeanTeacher:
             expected = {
                 name: weight * expected.get(name, 0) + (1 - weight) * student[name].detach() for name in names
             }
-            method.begin_step()
+            method.begin_step(MOMENT)
             found = dict(method.network.named_parameters())
             assert all(torch.allclose(found[name], expected[name], rtol=1e-5, atol=1e-7) for name in names)
             optimizer = torch.optim.SGD(method.network.parameters(), 0.05)

@@ -99,7 +99,7 @@ class TestWithEveryMethod:
     @every_method
     def test_its_losses_are_the_steps_and_its_parameters_learn(self, name):
         method = make(name)
-        method.begin_step()
+        method.begin_step(MOMENT)
         groups = list(method.losses(batch(), MOMENT))
         names = [key for group in groups for key in group if "toy" in key]
         assert names and len(set(names)) == len(names), "a name twice would hide a loss from the curves"

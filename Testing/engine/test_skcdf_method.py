@@ -65,7 +65,7 @@ class TestCopies:
         compute(method, make_batch())  # so that running statistics differ
         before = {name: tensor.clone() for name, tensor in method.network.state_dict().items()}
         trainable = {name for name, _ in method.network.named_parameters()}
-        method.begin_step()
+        method.begin_step(Moment(0.0, 0.0))
         expected = dict(before)
         ends = ("weight", "bias")
         for end in ends:
@@ -85,9 +85,20 @@ class TestCopies:
                 assert torch.allclose(tensor, expected[name], rtol=1e-6, atol=1e-8), name
                 assert name in trainable and name.startswith(("decoder_u.", "decoder_l.heads.main."))
 
+    @pytest.mark.parametrize(("how", "left"), [("constant", 1.0), ("fading", 0.25**0.9), ("none", 0.0)])
+    def test_between_heads_stay_fade_or_are_left_out(self, how, left):
+        method = make(ema=0.9, head_copies=how)
+        before = {name: tensor.clone() for name, tensor in method.network.named_parameters()}
+        method.begin_step(Moment(0.8, 0.75))
+        found = dict(method.network.named_parameters())
+        main, abc = (f"decoder_l.heads.{head}.weight" for head in ("main", "abc"))
+        assert torch.allclose(found[main], torch.lerp(before[main], before[abc], 0.1 * left))
+        ours, theirs = (f"{decoder}.ups.0.0.weight" for decoder in ("decoder_u", "decoder_l"))
+        assert torch.allclose(found[ours], torch.lerp(before[ours], before[theirs], 0.1))
+
     def test_leave_gradients_to_the_step(self):
         method = make()
-        method.begin_step()
+        method.begin_step(Moment(0.0, 0.0))
         assert all(parameter.requires_grad for parameter in method.network.parameters())
         assert all(parameter.is_leaf for parameter in method.network.parameters())
 
@@ -211,6 +222,7 @@ class TestOptions:
             "class_counts": "first_four",
             "heads": "permuted",
             "statistics": "running",
+            "head_copies": "constant",
             "gamma": 1.0,
             "ramp_weight": 10.0,
             "ema": 0.99,

@@ -162,7 +162,7 @@ class TestWhatGoes:
     def test_copies_are_made_of_what_is_there(self, parts):
         method = make(parts, ema=0.9)
         before = {name: tensor.clone() for name, tensor in method.network.state_dict().items()}
-        method.begin_step()
+        method.begin_step(Moment(0.0, 0.0))
         expected = dict(before)
         trainable = {name for name, _ in method.network.named_parameters()}
         for decoder in ("decoder_u",) if "decoupled" in parts else ("decoder_l", "decoder_u"):

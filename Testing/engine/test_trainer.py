@@ -91,7 +91,7 @@ class Watching(Supervised):
     batches: list = []  # noqa: RUF012
     steps: list = []  # noqa: RUF012
 
-    def begin_step(self):
+    def begin_step(self, moment):
         self.steps.append(len(self.batches))
 
     def losses(self, batch, moment):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from skcdf.labels import LabelSet
-from skcdf.methods import METHODS, Method, Problem, build_method
+from skcdf.methods import METHODS, Method, Moment, Problem, build_method
 from skcdf.models import Expectations, ModelBundle, NetworkDescription, TrainingRecord, save_bundle
 from skcdf.networks import build_network
 from skcdf.preprocessing import Intensity, PreprocessingPlan
@@ -170,7 +170,7 @@ class TestThePair:
 
 def test_the_first_step_of_a_teacher_leaves_it_what_the_parent_was(parents):
     method, _ = started("mean_teacher", parents["mean_teacher"])
-    method.begin_step()
+    method.begin_step(Moment(0.0, 0.0))
     assert equal(parts_of(method.network), segmenting_parts(parents["mean_teacher"]))
 
 

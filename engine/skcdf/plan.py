@@ -169,15 +169,15 @@ def measure_iteration(
         torch.ones(config.batch_size, classes, dtype=torch.bool, device=device.torch_device),
         _noise(config.unlabelled_batch_size, config.patch_size, device) if method.uses_unlabelled else None,
     )
-    times = []
+    moment, times = Moment(0.5, 0.5), []
     for _ in range(repeats + 1):
         if cancel is not None:
             cancel.raise_if_cancelled()
         begin = time.perf_counter()
-        method.begin_step()
+        method.begin_step(moment)
         optimizer.zero_grad()
         for _ in range(config.accumulate):
-            for losses in device.autocast_each(method.losses(batch, Moment(0.5, 0.5))):
+            for losses in device.autocast_each(method.losses(batch, moment)):
                 torch.stack(list(losses.values())).sum().backward()
         optimizer.step()
         next(method.network.parameters()).sum().item()  # waits for a GPU

@@ -50,6 +50,11 @@ class Moment:
     progress: float
     lagging: float
 
+    @property
+    def rate_left(self) -> float:
+        """What is left of the learning rate: (1 − t)^0.9, as in the published programs."""
+        return float((1 - self.lagging) ** 0.9)
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -124,7 +129,7 @@ class Method(ABC):
         """The plug-in's losses on one pass of a network, by name; none without a plug-in."""
         return self.plugin.losses(stream, moment) if self.plugin else {}
 
-    def begin_step(self) -> None:  # noqa: B027  (most methods have nothing to do)
+    def begin_step(self, moment: Moment) -> None:  # noqa: B027  (most methods have nothing to do)
         """Called before every optimiser step."""
 
     @abstractmethod

@@ -99,7 +99,7 @@ class MeanTeacher(Supervised):
         if self.companion_arguments():
             self.network.copy_companion()
 
-    def begin_step(self) -> None:
+    def begin_step(self, moment: Moment) -> None:
         """The teacher follows."""
         self.network.follow(self.options.ema)
 

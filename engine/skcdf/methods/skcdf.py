@@ -42,6 +42,8 @@ class SkcdfOptions:
             after the small classes.
         ramp_weight: λ at the end of training.
         ema: weight of the old parameters in the three copies.
+        head_copies: whether the two copies between heads keep that weight, fade with the learning rate, or are left
+            out (§2).
         dropout: of channels. attention_dropout: in SKC.
         skc, decoupled, balanced: ``False`` leaves out a part, to measure what it is worth (§6.1): both SKC blocks, the
             labelled images' own decoder, the auxiliary balanced heads with their losses.
@@ -64,6 +66,7 @@ class SkcdfOptions:
     gamma: float = 1.0
     ramp_weight: float = _tuned(1.0, 10.0)
     ema: float = 0.99
+    head_copies: Literal["constant", "fading", "none"] = "constant"
     dropout: float = _tuned(0.0, 0.5)
     attention_dropout: float = 0.1
     skc: bool = True
@@ -117,9 +120,10 @@ class Skcdf(Method):
         keep = self.keep_probabilities
         return tuple(float(value) for value in keep / keep[0])
 
-    def begin_step(self) -> None:
+    def begin_step(self, moment: Moment) -> None:
         """The copies of parameters (§2)."""
-        self.network.complement_decoders(self.options.ema)
+        share = {"fading": moment.rate_left, "constant": 1.0, "none": 0.0}[self.options.head_copies]
+        self.network.complement_decoders(self.options.ema, 1 - share * (1 - self.options.ema))
 
     def losses(self, batch: Batch, moment: Moment) -> Iterator[dict[str, Tensor]]:
         """See `Method.losses`; the four losses of §4, those of the unlabelled path times λ."""

@@ -139,20 +139,25 @@ class SKCDF(DecoupledVNet):
             yield from self.decode(decoder, features).logits.values()
 
     @torch.no_grad()
-    def complement_decoders(self, weight: float = 0.99) -> None:
+    def complement_decoders(self, weight: float = 0.99, head_weight: float | None = None) -> None:
         """The copies of parameters that start every step, in the order of §2; three where no part is left out.
 
-        target ← weight · target + (1 − weight) · source; running statistics are never copied.
+        target ← weight · target + (1 − weight) · source; running statistics are never copied. ``head_weight`` is
+        that of the copies between heads (``None``: the same).
         """
 
-        def copy(source: nn.Module, target: nn.Module) -> None:
+        def copy(source: nn.Module, target: nn.Module, weight: float) -> None:
             torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), 1 - weight)
 
         for decoder in self.decoders:
             if decoder is not self.decoders[0]:
-                copy(self.decoders[0], decoder)
+                copy(self.decoders[0], decoder, weight)
             if self.balanced:
-                copy(decoder.heads["abc"], decoder.heads["main"])
+                copy(
+                    decoder.heads["abc"],
+                    decoder.heads["main"],
+                    weight if head_weight is None else head_weight,
+                )
 
     def inference_keys(self) -> tuple[str, ...]:
         """The tensors that `DecoupledVNet` needs."""

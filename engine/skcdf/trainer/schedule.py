@@ -11,8 +11,6 @@ from torch import nn
 from ..networks.companion import Companion
 from .config import TrainingConfig
 
-POWER = 0.9
-
 
 def build_optimizer(
     network: nn.Module, config: TrainingConfig, carried: Collection[str] = ()
@@ -58,7 +56,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, config: TrainingConfig, 
 
     Groups with a rate of their own follow the same curve from there.
     """
-    fall = (1 - config.moment(iteration).lagging) ** POWER
+    fall = config.moment(iteration).rate_left
     warmth = min(1.0, iteration / config.warm_up) if config.warm_up else 1.0
     for group in optimizer.param_groups:
         rate = group.setdefault("initial_lr", group["lr"]) * fall

@@ -162,7 +162,8 @@ class Trainer:
         """
         torch.manual_seed(self._seed(_DROPOUT, iteration))
         set_learning_rate(self._optimizer, self.config, iteration)
-        self.method.begin_step()
+        moment = self.config.moment(iteration)
+        self.method.begin_step(moment)
         self._optimizer.zero_grad(set_to_none=True)
         sums: dict[str, float] = {}
         for index, patches in enumerate(batches):
@@ -170,7 +171,7 @@ class Trainer:
             seed = (self.config.seed, _CHANGES)
             batch = augmented(patches, seed, number, _slots, self.config, self.label_set, device)
             last = index == len(batches) - 1
-            for losses in self._groups(batch, self.config.moment(iteration), last):
+            for losses in self._groups(batch, moment, last):
                 total = torch.stack(list(losses.values())).sum()
                 if not bool(torch.isfinite(total)):
                     raise SkcdfError(
