@@ -123,7 +123,7 @@ class SlidingWindow:
 
         Yields:
             ``(z, scores)``: first row and scores ``(class, rows, y, x)`` float32 on `device`, valid until the next
-            is asked for.
+            is asked for; in memory the classes of a voxel lie side by side.
         """
         first, last = rows or (0, volume.shape[1])
         if last <= first:
@@ -200,7 +200,8 @@ class _Tile:
         self._fill = float(self.volume.min(initial=np.inf)) if self.volume.size else 0.0
         self._weights = blending_weights(options.window, options.blend).to(options.device)
         ring = (options.window[0], high - low, self._grid.width)
-        self._sums = torch.zeros((options.classes, *ring), device=options.device)
+        # classes last, as the network's scores lie: summed the other way round, 118 classes take 20 times as long
+        self._sums = torch.zeros((*ring, options.classes), device=options.device)
         self._totals = torch.zeros(ring, device=options.device)
 
     def add(self, windows: list[tuple[int, int, int]], predict: Predict) -> None:
@@ -216,6 +217,7 @@ class _Tile:
     def _accumulate(self, scores: Tensor, at: tuple[int, int, int]) -> None:
         start, y, x = at
         depth, side, width = self.options.window
+        scores = scores.permute(1, 2, 3, 0)
         low, high = max(y, self._rows[0]), min(y + side, self._rows[1])
         in_window = (slice(low - y, high - y), slice(None))
         in_ring = (slice(low - self._rows[0], high - self._rows[0]), slice(x, x + width))
@@ -224,9 +226,9 @@ class _Tile:
             place = (slice(slot, slot + stop - begin), *in_ring)
             weights = self._weights[piece]
             self._totals[place] += weights
-            # class by class: a product for all classes at once would take as much memory as the scores
-            for total, score in zip(self._sums, scores, strict=True):
-                total[place].addcmul_(score[piece].to(total.device, torch.float32), weights)
+            # row by row: a 32-bit copy of all would take as much memory as the scores
+            for row, score, weight in zip(self._sums[place], scores[piece], weights, strict=True):
+                row.addcmul_(score.to(row.device, torch.float32), weight[..., None])
 
     def _ring_pieces(self, begin: int, stop: int) -> Iterator[tuple[int, int, int]]:
         """Splits rows ``begin`` … ``stop`` where the ring wraps: ``(begin, stop, slot in the ring)``."""
@@ -243,11 +245,13 @@ class _Tile:
         inside = slice(pad_x, pad_x + self.volume.shape[2])
         for low, high, slot in self._ring_pieces(begin, stop):
             ring = slice(slot, slot + high - low)
-            totals, sums = self._totals[ring], self._sums[:, ring]
-            sums[0][totals == 0] = 1.0
-            sums /= totals.masked_fill(totals == 0, 1.0)
+            totals, sums = self._totals[ring], self._sums[ring]
+            empty = totals == 0
+            sums[..., 0][empty] = 1.0
+            sums /= totals.masked_fill_(empty, 1.0)[..., None]
             keep_low, keep_high = max(low, pad_z), min(high, pad_z + self.volume.shape[0])
             if keep_low < keep_high:
-                yield keep_low - pad_z, sums[:, keep_low - low : keep_high - low, :, inside]
+                kept = sums[keep_low - low : keep_high - low, :, inside]
+                yield keep_low - pad_z, kept.permute(3, 0, 1, 2)
             sums.zero_()
             totals.zero_()
