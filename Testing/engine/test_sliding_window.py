@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from skcdf.errors import Cancelled
-from skcdf.inference.labelling import RowLabeller
+from skcdf.inference.labelling import ModelRow, RowLabeller, linear_taps
 from skcdf.inference.sliding_window import SlidingWindow, blending_weights, window_starts
 from skcdf.progress import CancelToken, Progress
 
@@ -277,3 +277,18 @@ def test_rows_are_labelled_as_if_all_scores_were_interpolated_at_once(shape, tar
     clear = (best[0] - best[1] > 1e-4).numpy()
     assert np.array_equal(labels[clear], fine.argmax(0).numpy()[clear])
     assert labels.max() < CLASSES
+
+
+@given(shapes, shapes, st.integers(0, 99))
+@quick
+def test_labels_at_borders_alone_are_those_of_interpolation_everywhere(shape, target, seed):
+    coarse = np.random.default_rng(seed).standard_normal((1, CLASSES, 3, 3, 3), np.float32)
+    scores = F.interpolate(torch.from_numpy(coarse), shape, mode="trilinear")[0]  # large regions of one class
+    labeller = RowLabeller(shape, target, (0, target[1]))
+    for row in range(target[0]):
+        lower, upper, share = (tap[row] for tap in linear_taps(target[0], shape[0]))
+        pair = ModelRow(scores[:, lower]), ModelRow(scores[:, upper])
+        everywhere = labeller.everywhere(*pair, float(share))
+        best = F.interpolate(scores[None].double(), target, mode="trilinear")[0, :, row].topk(2, 0).values
+        clear = (best[0] - best[1] > 1e-4).numpy()
+        assert np.array_equal(labeller.at_borders(*pair, float(share))[clear], everywhere[clear])
