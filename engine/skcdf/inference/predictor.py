@@ -18,6 +18,7 @@ from ..image import Image
 from ..models import ModelBundle
 from ..networks import build_network, build_with_views
 from ..networks.decoupled import SKCDF
+from ..networks.folded import fold, set_library
 from ..preprocessing import Placement, PreprocessingPlan
 from ..progress import CancelToken, Progress, ProgressCallback, ignore_progress
 from .choices import Choices
@@ -129,6 +130,7 @@ class Predictor:
                 "Fetch the model again.",
             ) from error
         self._network.eval()
+        fold(self._network)
 
     @property
     def has_views(self) -> bool:
@@ -293,6 +295,7 @@ class Predictor:
     ) -> Callable[[Tensor], Tensor]:
         """Scores of windows; ``disagreement`` also takes those of the other heads."""
         device.place(self._network)
+        set_library(self._network, device.name == "cpu" and device.precision is torch.float32)
 
         def predict(patches: Tensor) -> Tensor:
             with torch.inference_mode(), device.autocast():

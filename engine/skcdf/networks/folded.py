@@ -1,0 +1,107 @@
+"""Convolution, batch norm and ReLU in one, for networks that are done with training (`docs/inference.md`).
+
+With its statistics fixed, batch norm is a factor and an offset for each channel: w' = w·γ/√(σ² + ε) and
+b' = (b − μ)·γ/√(σ² + ε) + β. So it costs nothing, and the volume is not gone over once more.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class FoldedConvolution(nn.Module):
+    """What a convolution, a batch norm in evaluation and a ReLU do one after the other, to fp32 rounding.
+
+    Args:
+        convolution: plain or transposed, without dilation and groups.
+        norm: after it.
+
+    Attributes:
+        by_library: call oneDNN's convolution itself, in fp32 on the CPU. It knows ReLU and keeps the kernel as it
+            reads it, and where ``channels × z × y`` of a single window is at most 20480 torch would take a slow one of
+            its own.
+    """
+
+    def __init__(self, convolution: nn.Conv3d | nn.ConvTranspose3d, norm: nn.BatchNorm3d) -> None:
+        super().__init__()
+        self.transposed = isinstance(convolution, nn.ConvTranspose3d)
+        self.stride = list(convolution.stride)
+        self.padding = [int(side) for side in convolution.padding]
+        self.by_library = False
+        self._packed: Tensor | None = None
+        mean, variance, offset = norm.running_mean, norm.running_var, convolution.bias
+        assert mean is not None
+        assert variance is not None
+        assert offset is not None
+        with torch.no_grad():
+            factor = norm.weight.double() / (variance.double() + norm.eps).sqrt()
+            along = (1, -1, 1, 1, 1) if self.transposed else (-1, 1, 1, 1, 1)
+            weight = convolution.weight.double() * factor.view(along)
+            bias = (offset.double() - mean.double()) * factor + norm.bias.double()
+        self.weight = nn.Parameter(weight.to(convolution.weight.dtype), requires_grad=False)
+        self.bias = nn.Parameter(bias.to(convolution.weight.dtype), requires_grad=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(batch, channel, z, y, x)`` to the same of the convolution's output."""
+        if self.transposed:
+            return F.conv_transpose3d(image, self.weight, self.bias, self.stride, self.padding).relu_()
+        if self.by_library:
+            if self._packed is None:
+                self._packed = _packed(self.weight, image, self.stride, self.padding)
+            return _library_convolution(image, self._packed, self.bias, self.stride, self.padding)
+        return F.conv3d(image, self.weight, self.bias, self.stride, self.padding).relu_()
+
+
+def fold(network: nn.Module) -> None:
+    """Replaces every [convolution, batch norm, ReLU] within ``network``, which can only segment afterwards."""
+    for module in [each for each in network.modules() if isinstance(each, nn.Sequential)]:
+        layers, folded = list(module), []
+        while layers:
+            layer, *following = layers
+            if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d) and isinstance(following[0], nn.BatchNorm3d):
+                layer, following = FoldedConvolution(layer, following[0]), following[2:]
+            folded.append(layer)
+            layers = following
+        del module[:]
+        module.extend(folded)
+
+
+def set_library(network: nn.Module, wanted: bool) -> None:
+    """Lets the folded convolutions of ``network`` call oneDNN itself where that is ``wanted`` and works here."""
+    for module in network.modules():
+        if isinstance(module, FoldedConvolution):
+            module.by_library = wanted and library_works()
+            module._packed = None
+
+
+@lru_cache(maxsize=1)
+def library_works() -> bool:
+    """Whether this torch has oneDNN's convolution under the names that are used here, and it is right."""
+    image = torch.linspace(0, 99, 8 * 4**3).sin().view(1, 8, 4, 4, 4)
+    weight = torch.linspace(0, 99, 8 * 8 * 3**3).cos().view(8, 8, 3, 3, 3)
+    bias, sides = torch.linspace(-1, 1, 8), [1, 1, 1]
+    try:
+        found = _library_convolution(image, _packed(weight, image, sides, sides), bias, sides, sides)
+    except (RuntimeError, AttributeError):  # torch was built without oneDNN, or calls it otherwise
+        return False
+    return torch.allclose(found, F.conv3d(image, weight, bias, padding=1).relu(), atol=1e-4)
+
+
+def _packed(weight: Tensor, image: Tensor, stride: list[int], padding: list[int]) -> Tensor:
+    """A kernel laid out as oneDNN reads it for images like ``image``."""
+    operation: Any = torch.ops.mkldnn._reorder_convolution_weight
+    packed: Tensor = operation(weight.detach(), padding, stride, [1, 1, 1], 1, list(image.shape))
+    return packed
+
+
+def _library_convolution(
+    image: Tensor, weight: Tensor, bias: Tensor, stride: list[int], padding: list[int]
+) -> Tensor:
+    operation: Any = torch.ops.mkldnn._convolution_pointwise
+    convolved: Tensor = operation(image, weight, bias, padding, stride, [1, 1, 1], 1, "relu", [], "")
+    return convolved
