@@ -10,7 +10,7 @@ from torch import nn
 
 from skcdf.errors import SkcdfError
 from skcdf.networks import build_network
-from skcdf.networks.vnet import Decoder, Encoder, VNet
+from skcdf.networks.vnet import Decoder, Encoder, Head, VNet
 
 
 def parameters(network: nn.Module) -> int:
@@ -94,3 +94,19 @@ def test_every_parameter_gets_a_gradient():
 def test_a_network_that_cannot_be_built_is_refused_by_name(name, arguments, message):
     with pytest.raises(SkcdfError, match=message):
         build_network(name, arguments, "m.json")
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+def test_a_head_is_a_1x1x1_convolution_that_writes_classes_last(layout):
+    torch.manual_seed(0)
+    head = Head(3, 5).double()
+    image = torch.randn(2, 3, 4, 5, 6, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
+    logits = head(image)
+    expected = torch.nn.functional.conv3d(image, head.weight, head.bias)
+    torch.testing.assert_close(logits, expected)
+    assert logits.is_contiguous(memory_format=torch.channels_last_3d)
+    weights = torch.randn_like(expected)
+    gradients = torch.autograd.grad((expected * weights).sum(), [image, head.weight, head.bias])
+    found = torch.autograd.grad((logits * weights).sum(), [image, head.weight, head.bias])
+    for own, theirs in zip(found, gradients, strict=True):
+        torch.testing.assert_close(own, theirs)

@@ -6,10 +6,16 @@ What was not annotated is unknown here, too: see `losses`. Everything that is di
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from .losses import cross_entropy, known_cases, marginal_log_probabilities, overlap_and_size
+from .losses import (
+    at_target,
+    class_last,
+    cross_entropy,
+    known_cases,
+    marginal_log_probabilities,
+    overlap_and_size,
+)
 from .ranks import sum_over_ranks
 
 EPSILON = 1e-10
@@ -27,11 +33,10 @@ def ga_dice(probabilities: Tensor, target: Tensor, annotated: Tensor | None = No
         annotated: bool ``(batch, class)``; a case counts only for the classes annotated in it, and a class that was
             annotated in none does not count.
     """
-    flat = probabilities.flatten(2)
-    known = known_cases(flat, annotated)
-    overlap, size = overlap_and_size(flat, target, known)
-    squares = (flat.square().sum(2) * known).sum(0)
-    sums = torch.stack([overlap, size, squares, known.sum(0) * flat.shape[2]])
+    known = known_cases(probabilities, annotated)
+    overlap, size = overlap_and_size(at_target(probabilities, target), target, known)
+    squares = (class_last(probabilities).square().sum(1) * known).sum(0)
+    sums = torch.stack([overlap, size, squares, known.sum(0) * target[0].numel()])
     overlap, size, squares, voxels = sum_over_ranks(sums)
     present = 1 - (2 * overlap + EPSILON) / (squares + size + EPSILON)
     # Σ sg(p)·p has the value of Σ p² and half its gradient.
@@ -57,7 +62,7 @@ def ga_cross_entropy(
         return cross_entropy(log_probabilities, target, gamma)
     target = target.long()
     classes = log_probabilities.shape[1]
-    costs = F.nll_loss(log_probabilities, target, reduction="none")
+    costs = -at_target(log_probabilities, target).view_as(target)
     voxels = sum_over_ranks(torch.tensor(costs.numel(), device=costs.device))
     kept = (voxels * hardest // 100).clamp_min(1)
     limit = _largest(costs.detach().abs(), kept)

@@ -5,6 +5,9 @@ form), so that "background" in the label map asks for "background or any class t
 class takes no part in that case's Dice.
 
 Everything that is divided is summed over ranks first (`ranks`).
+
+Computed with the classes last, as heads write them (`networks.vnet.Head`): softmax and sums then read memory from one
+end to the other, and need no copy.
 """
 
 from __future__ import annotations
@@ -29,14 +32,30 @@ def marginal_log_probabilities(logits: Tensor, annotated: Tensor | None) -> Tens
         Tensor like ``logits``, at least float32; −inf for classes that were not annotated.
     """
     logits = logits if logits.dtype == torch.float64 else logits.float()
-    if annotated is None or bool(annotated.all()):
-        return F.log_softmax(logits, 1)
-    known = annotated.reshape(*annotated.shape, *[1] * (logits.dim() - 2))
-    merged = ~known
-    merged[:, 0] = True
-    background = torch.logsumexp(logits.masked_fill(~merged, -torch.inf), 1, keepdim=True)
-    others = logits[:, 1:].masked_fill(~known[:, 1:], -torch.inf)
-    return F.log_softmax(torch.cat([background, others], 1), 1)
+    scores = logits.movedim(1, -1)
+    if annotated is not None and not bool(annotated.all()):
+        known = annotated.reshape(len(annotated), *[1] * (logits.dim() - 2), -1)
+        merged = ~known
+        merged[..., 0] = True
+        background = torch.logsumexp(scores.masked_fill(~merged, -torch.inf), -1, keepdim=True)
+        others = scores[..., 1:].masked_fill(~known[..., 1:], -torch.inf)
+        scores = torch.cat([background, others], -1)
+    return F.log_softmax(scores, -1).movedim(-1, 1)
+
+
+def class_last(volumes: Tensor) -> Tensor:
+    """``(batch, class, …)`` as ``(batch, voxel, class)``, without a copy."""
+    return volumes.movedim(1, -1).flatten(1, -2)
+
+
+def at_target(volumes: Tensor, target: Tensor) -> Tensor:
+    """Of ``(batch, class, …)`` the entries of the class that ``target`` ``(batch, …)`` names: ``(batch, voxel)``."""
+    return class_last(volumes).gather(2, target.flatten(1).long()[..., None])[..., 0]
+
+
+def likeliest(logits: Tensor) -> Tensor:
+    """Class values ``(batch, z, y, x)``, without gradient, of ``(batch, class, z, y, x)``."""
+    return logits.detach().movedim(1, -1).max(-1).indices  # torch's argmax takes up to four times as long
 
 
 def soft_dice_loss(probabilities: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:
@@ -49,15 +68,15 @@ def soft_dice_loss(probabilities: Tensor, target: Tensor, annotated: Tensor | No
         target: class values ``(batch, …)``.
         annotated: bool ``(batch, class)``; a case counts only for the classes annotated in it.
     """
-    return _dice_loss(sum_over_ranks(_dice_sums(probabilities, target, annotated)))
+    hits = at_target(probabilities, target)
+    return _dice_loss(sum_over_ranks(_dice_sums(probabilities, hits, target, annotated)))
 
 
-def _dice_sums(probabilities: Tensor, target: Tensor, annotated: Tensor | None) -> Tensor:
-    """Rows Σ p·t, Σ p + Σ t, and in how many cases the class was annotated: ``(3, class)``."""
-    flat = probabilities.flatten(2)
-    known = known_cases(flat, annotated)
-    overlap, size = overlap_and_size(flat, target, known)
-    return torch.stack([overlap, (flat.sum(2) * known).sum(0) + size, known.sum(0)])
+def _dice_sums(probabilities: Tensor, hits: Tensor, target: Tensor, annotated: Tensor | None) -> Tensor:
+    """Rows Σ p·t, Σ p + Σ t, and how many cases know the class: ``(3, class)``; ``hits`` from `at_target`."""
+    known = known_cases(probabilities, annotated)
+    overlap, size = overlap_and_size(hits, target, known)
+    return torch.stack([overlap, (class_last(probabilities).sum(1) * known).sum(0) + size, known.sum(0)])
 
 
 def known_cases(probabilities: Tensor, annotated: Tensor | None) -> Tensor:
@@ -67,24 +86,24 @@ def known_cases(probabilities: Tensor, annotated: Tensor | None) -> Tensor:
     return annotated.to(probabilities.dtype)
 
 
-def overlap_and_size(flat: Tensor, target: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+def overlap_and_size(hits: Tensor, target: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     """Σ p·t and Σ t of every class ``(class,)`` on this rank, without one-hot volumes.
 
     Args:
-        flat: probabilities ``(batch, class, voxel)``.
+        hits: p at the target, ``(batch, voxel)``; see `at_target`.
         target: class values ``(batch, …)``.
         known: see `known_cases`.
     """
-    batch, classes = flat.shape[:2]
-    values = target.flatten(1).long()
+    batch, classes = known.shape
     # One bin per (case, class) instead of one-hot volumes: the peak stays at one copy of the probabilities.
-    bins = (values + classes * torch.arange(batch, device=values.device)[:, None]).flatten()
+    bins = target.flatten(1).long() + classes * torch.arange(batch, device=target.device)[:, None]
     # A million float32 additions one after the other lose the fifth digit; Apple's GPUs know no float64.
-    exact = torch.float32 if flat.device.type == "mps" else torch.float64
-    hits = flat.gather(1, values[:, None]).flatten().to(exact)
-    overlap = hits.new_zeros(batch * classes).index_add(0, bins, hits).to(flat.dtype)
-    size = torch.bincount(bins, minlength=batch * classes).to(flat.dtype)
-    overlap, size = ((x.view(batch, classes) * known).sum(0) for x in (overlap, size))
+    exact = torch.float32 if hits.device.type == "mps" else torch.float64
+    overlap = hits.new_zeros(batch * classes, dtype=exact).index_add(
+        0, bins.flatten(), hits.flatten().to(exact)
+    )
+    size = torch.bincount(bins.flatten(), minlength=batch * classes).to(hits.dtype)
+    overlap, size = ((x.view(batch, classes) * known).sum(0) for x in (overlap.to(hits.dtype), size))
     return overlap, size
 
 
@@ -104,13 +123,16 @@ def cross_entropy(log_probabilities: Tensor, target: Tensor, gamma: float = 1.0)
         target: class values ``(batch, …)``.
         gamma: 1 is the mean over voxels, 0 the sum of the classes' own means.
     """
-    target = target.long()
-    classes = log_probabilities.shape[1]
-    counts = torch.bincount(target.flatten(), minlength=classes).to(log_probabilities.dtype)
-    counts = sum_over_ranks(counts)
+    return _cross_entropy(at_target(log_probabilities, target), target, log_probabilities.shape[1], gamma)
+
+
+def _cross_entropy(hits: Tensor, target: Tensor, classes: int, gamma: float) -> Tensor:
+    """`cross_entropy` from log-probabilities at the target (`at_target`)."""
+    target = target.flatten(1).long()
+    counts = sum_over_ranks(torch.bincount(target.flatten(), minlength=classes).to(hits.dtype))
     voxels = counts.sum().clamp_min(1)
     weights = counts.clamp_min(1) ** (gamma - 1) * voxels**-gamma
-    return sum_over_ranks(F.nll_loss(log_probabilities, target, weights, reduction="sum"))
+    return sum_over_ranks(-(weights[target] * hits).sum())
 
 
 def cross_entropy_and_dice(
@@ -125,8 +147,10 @@ def cross_entropy_and_dice(
         gamma: balance of the cross-entropy between classes; 1: none.
     """
     log_probabilities = marginal_log_probabilities(logits, annotated)
-    entropy = cross_entropy(log_probabilities, target, gamma)
-    return entropy + soft_dice_loss(log_probabilities.exp(), target, annotated)
+    hits = at_target(log_probabilities, target)
+    entropy = _cross_entropy(hits, target, logits.shape[1], gamma)
+    dice = _dice_sums(log_probabilities.exp(), hits.exp(), target, annotated)
+    return entropy + _dice_loss(sum_over_ranks(dice))
 
 
 def loss_of_selected(logits: Tensor, target: Tensor, keep: Tensor, annotated: Tensor | None = None) -> Tensor:
@@ -140,13 +164,16 @@ def loss_of_selected(logits: Tensor, target: Tensor, keep: Tensor, annotated: Te
     """
     entropy = logits.new_zeros((), dtype=torch.float32)
     dice = entropy.new_zeros(3, logits.shape[1])
-    for index, chosen in enumerate(keep):
+    counts = keep.flatten(1).sum(1).tolist()
+    kept = class_last(logits).flatten(0, 1).index_select(0, keep.flatten().nonzero()[:, 0])  # voxel, class
+    for index, (scores, values) in enumerate(
+        zip(kept.split(counts), target[keep].split(counts), strict=True)
+    ):
         known = None if annotated is None else annotated[index, None]
-        selected = logits[index].movedim(0, -1)[chosen].transpose(0, 1)[None]  # 1, class, voxel
-        values = target[index][chosen].long()[None]
-        log_probabilities = marginal_log_probabilities(selected, known)
-        entropy = entropy + F.nll_loss(log_probabilities, values, reduction="sum")
-        dice = dice + _dice_sums(log_probabilities.exp(), values, known)
+        log_probabilities = marginal_log_probabilities(scores.t()[None], known)
+        hits = at_target(log_probabilities, values[None])
+        entropy = entropy - hits.sum()
+        dice = dice + _dice_sums(log_probabilities.exp(), hits.exp(), values[None], known)
     voxels = sum_over_ranks(keep.sum().to(entropy.dtype))
     return sum_over_ranks(entropy) / voxels.clamp_min(1) + _dice_loss(sum_over_ranks(dice))
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..losses import cross_entropy, marginal_log_probabilities
+from ..losses import cross_entropy, likeliest, marginal_log_probabilities
 from ..networks.vnet import VNet
 from ..networks.vnet_pair import VNetPair
 from ..records import FieldError
@@ -73,7 +73,7 @@ class Cps(Method):
         weight = ramp(moment.lagging, self.options.ramp_weight)
         labels = pseudo_labels(second, images)
         decoded = first.decoded(images)
-        labels_of_first = decoded.logits["main"].detach().argmax(1)
+        labels_of_first = likeliest(decoded.logits["main"])
         stream = Stream(images, decoded, first.decoded, batch.labels, batch.annotated, weight=0.5)
         yield {**self._losses_of_one("", stream, weight, labels), **self.plugin_losses(stream, moment)}
         del decoded, stream
@@ -108,7 +108,7 @@ class Cps(Method):
 def pseudo_labels(network: VNet, images: Tensor) -> Tensor:
     """What ``network`` finds in training mode: class values ``(batch, z, y, x)`` of ``(batch, channel, z, y, x)``."""
     with kept_statistics(network):
-        labels: Tensor = network(images).argmax(1)
+        labels = likeliest(network(images))
     # Older torch would take this pass's 16-bit copies of the weights, which know no gradient, for the next pass, too
     # (pytorch #112583).
     torch.clear_autocast_cache()

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..losses import cross_entropy_and_dice
+from ..losses import cross_entropy_and_dice, likeliest
 from ..networks.vnet import VNet
 from ..records import FieldError
 from .base import Batch, Moment, require_share
@@ -75,8 +75,7 @@ class VNetWithLabeller(VNet):
     @torch.no_grad()
     def labels(self, images: Tensor) -> Tensor:
         """What the labeller finds: class values ``(batch, z, y, x)`` in ``images`` ``(batch, channel, z, y, x)``."""
-        labels: Tensor = self.labeller(images).argmax(1)
-        return labels
+        return likeliest(self.labeller(images))
 
 
 class PseudoLabel(Supervised):

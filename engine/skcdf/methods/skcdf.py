@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..losses import cross_entropy_and_dice, loss_of_masked, loss_of_selected
+from ..losses import cross_entropy_and_dice, likeliest, loss_of_masked, loss_of_selected
 from ..networks.companion import Decoded
 from ..networks.decoupled import SKCDF
 from ..records import FieldError
@@ -131,7 +131,7 @@ class Skcdf(Method):
         count = len(batch.images)
         share = count / (count + len(batch.unlabelled))
         decoded = self.network.labelled_path(torch.cat([batch.images, batch.unlabelled]), count)
-        pseudo = {head: scores[count:].detach().argmax(1) for head, scores in decoded.logits.items()}
+        pseudo = {head: likeliest(scores[count:]) for head, scores in decoded.logits.items()}
         known = decoded.of(slice(count))
         labels = dict.fromkeys(known.logits, batch.labels)
         again = self.network.labelled_path_alone

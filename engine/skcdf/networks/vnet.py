@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .companion import Accompanied, Decoded, without_autocast
@@ -32,6 +33,19 @@ class _Convolution(nn.Conv3d):
             return super().forward(image)
         with without_autocast(image.device):
             return super().forward(image.to(self.weight.dtype))
+
+
+class Head(nn.Conv3d):
+    """A 1×1×1 convolution, computed as the matrix product that it is, with the classes last in memory.
+
+    With one thread torch's own takes six times as long on a processor (32 filters, 14 classes, there and back).
+    """
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__(channels, classes, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return F.linear(image.movedim(1, -1), self.weight.flatten(1), self.bias).movedim(-1, 1)
 
 
 def _convolutions(count: int, channels_in: int, channels_out: int) -> nn.Sequential:
@@ -105,7 +119,7 @@ class Decoder(nn.Module):
             [_convolutions(count, width, width) for count, width in zip((3, 3, 2, 1), widths, strict=True)]
         )
         self.dropout = nn.Dropout3d(dropout)
-        self.heads = nn.ModuleDict({name: nn.Conv3d(filters, classes, 1) for name in heads})
+        self.heads = nn.ModuleDict({name: Head(filters, classes) for name in heads})
 
     def forward(self, features: Sequence[Tensor], heads: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Logits ``(batch, class, z, y, x)`` at full resolution by head name (default: of every head)."""
