@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from skcdf.errors import SkcdfError
-from skcdf.models import ModelBundle, describe, list_models
+from skcdf.models import DEFAULT_MODEL, ModelBundle, describe, list_models
 from skcdf.project import Project
 from skcdf.resources import resource
 
@@ -46,13 +46,15 @@ class ModelChoice:
 
 
 def modelChoices(project: Project | None) -> tuple[ModelChoice, ...]:
-    """All models: of the project first, the one in use before the others, then those that ship with the program.
+    """All models: of the project first, the one in use before the others, then those that ship with the program, the
+    default one before the others.
 
     A version that is damaged is left out; ``skcdf model verify`` names it. So are all versions where the store is gone
     or cannot be read, which *Versions* tells: models that ship can be used all the same.
     """
     own = _versions(project) if project is not None else []
-    shipped = [ModelChoice(bundle.name, "", bundle, "shipped") for bundle in list_models(resource("Models"))]
+    models = sorted(list_models(resource("Models")), key=lambda bundle: bundle.name != DEFAULT_MODEL)
+    shipped = [ModelChoice(bundle.name, "", bundle, "shipped") for bundle in models]
     return (*own, *shipped)
 
 

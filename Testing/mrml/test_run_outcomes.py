@@ -13,7 +13,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 from skcdf.errors import SkcdfError
 from skcdf.fine_tune_run import RunRecord
 from skcdf.labels import LabelSet
-from skcdf.models import find_model, list_models
+from skcdf.models import DEFAULT_MODEL, find_model, list_models
 from skcdf.project import Project
 from skcdf.resources import resource
 from SKCDFSegmenterLib.RunOutcomes import runOfVersion, runOutcomes, undecidedOutcome
@@ -135,9 +135,16 @@ def test_a_project_of_phantoms_starts_from_the_shipped_model_until_it_has_its_ow
 def test_models_that_ship_can_be_used_while_the_projects_own_cannot_be_read(project):
     addVersion(project)
     (project.store_folder / "store.json").write_text("{", encoding="utf-8")
-    assert [choice.state for choice in choices(project)] == ["shipped"]
+    assert {choice.state for choice in choices(project)} == {"shipped"}
     (project.store_folder / "store.json").unlink()
-    assert [choice.state for choice in choices(project)] == ["shipped"]
+    assert {choice.state for choice in choices(project)} == {"shipped"}
+
+
+def test_of_those_that_ship_the_default_one_comes_first(project):
+    shipped = [choice.reference for choice in choices(project)]
+    assert shipped[0] == DEFAULT_MODEL and sorted(shipped) == [
+        each.name for each in list_models(resource("Models"))
+    ]
 
 
 def test_a_model_of_phantoms_is_not_suggested_for_real_scans(tmp_path):
@@ -155,5 +162,5 @@ def test_a_start_that_is_gone_is_told_by_name(project):
 def test_every_model_can_be_chosen_as_the_start(project):
     addVersion(project)
     values = [choice.value for choice in startChoices(choices(project), project)]
-    shipped = [bundle.name for bundle in list_models(resource("Models"))]
+    shipped = [choice.reference for choice in choices(project) if choice.state == "shipped"]
     assert values == [SUGGESTED, f"{project.line()}@v1", *shipped, FROM_NOTHING]
