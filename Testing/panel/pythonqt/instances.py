@@ -10,6 +10,8 @@ Stand-ins of C++ classes are written in Python. A class that says ``CPP = True``
 from __future__ import annotations
 
 import enum
+import functools
+import itertools
 import types
 from collections.abc import Callable
 from typing import Any
@@ -96,18 +98,13 @@ def cppClass(kind: type) -> type:
 
 def _get(object_: Any, name: str, raw: Callable[[Any, str], Any]) -> Any:
     kind = type(object_)
+    if _isOfClass(kind, name):
+        return raw(object_, name)
     if isPythons(kind):
-        for base in kind.__mro__:
-            if not isPythons(base):
-                break
-            if name in base.__dict__:
-                return raw(object_, name)
         own = object.__getattribute__(object_, "__dict__")
         if name in own and not isinstance(own[name], QtCore.SignalInstance):  # PySide keeps its signals there
             return own[name]
-    if _isPrivate(kind, name) or kind in UNTOUCHED or (id(object_), name) in _reading:
-        return raw(object_, name)
-    if isinstance(getattr(kind, name, None), types.FunctionType):  # of a stand-in
+    if (id(object_), name) in _reading or _isStandIns(kind, name):
         return raw(object_, name)
     isQObject = isinstance(object_, QtCore.QObject)
     if isQObject:
@@ -123,6 +120,20 @@ def _get(object_: Any, name: str, raw: Callable[[Any, str], Any]) -> Any:
     if name in decorators.ALL:
         return types.MethodType(decorators.ALL[name], object_)
     return _cppMember(object_, kind, name, raw, isQObject)
+
+
+@functools.cache
+def _isOfClass(kind: type, name: str) -> bool:
+    """Whether Python code added a name to a class of its own, or to one from which that derives."""
+    added = itertools.takewhile(isPythons, kind.__mro__)
+    return any(name in base.__dict__ for base in added)
+
+
+@functools.cache
+def _isStandIns(kind: type, name: str) -> bool:
+    """Whether a name is a stand-in's own function, or nothing that Slicer's code could ask for."""
+    isFunction = isinstance(getattr(kind, name, None), types.FunctionType)
+    return isFunction or _isPrivate(kind, name) or kind in UNTOUCHED
 
 
 def _read(object_: QtCore.QObject, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 import traceback
@@ -17,6 +18,7 @@ Failures = list[BaseException]
 failures: Failures = []
 """Exceptions of connected functions. PythonQt prints them and goes on, so a test has to look here."""
 
+_known: dict[tuple[type, str, int], dict[str, str]] = {}
 _connections: dict[int, list[tuple[str, Any, Callable[..., None]]]] = {}
 
 
@@ -26,7 +28,14 @@ def signatures(object_: QtCore.QObject) -> dict[str, str]:
 
 
 def signaturesOf(kind: type, meta: QtCore.QMetaObject) -> dict[str, str]:
-    """As `signatures`, of a class."""
+    """As `signatures`, of a class; looked up once for what Qt knows of it, which only grows."""
+    key = (kind, meta.className(), meta.methodCount())
+    if key not in _known:
+        _known[key] = _listed(kind, meta)
+    return _known[key]
+
+
+def _listed(kind: type, meta: QtCore.QMetaObject) -> dict[str, str]:
     declared = _declared(kind)
     found: dict[str, str] = {}
     for index in range(meta.methodCount()):
@@ -39,6 +48,7 @@ def signaturesOf(kind: type, meta: QtCore.QMetaObject) -> dict[str, str]:
     return found
 
 
+@functools.cache
 def _declared(kind: type) -> dict[str, str]:
     """Signals that a stand-in declares because PySide cannot spell their types: C++ signature to PySide's name."""
     result: dict[str, str] = {}
@@ -47,6 +57,7 @@ def _declared(kind: type) -> dict[str, str]:
     return result
 
 
+@functools.cache
 def declares(kind: type, name: str) -> bool:
     """Whether a stand-in has a signal of this name in C++."""
     return any(signature.partition("(")[0] == name for signature in _declared(kind))

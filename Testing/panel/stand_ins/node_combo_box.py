@@ -110,22 +110,25 @@ class qMRMLNodeComboBox(QWidget):
         self._attributes = [item for item in self._attributes if item[:2] != (nodeType, name)]
         self._refresh()
 
-    def _shows(self, node: Any) -> bool:
-        kinds = self.nodeTypes
-        if not self.showHidden and node.GetHideFromEditors():
-            return False
-        if self.showChildNodeTypes:
-            if not any(node.IsA(kind) for kind in kinds) or any(
-                node.IsA(kind) for kind in self.hideChildNodeTypes
-            ):
+    def _shown(self, nodes: list[Any]) -> list[Any]:
+        """Those of a scene's nodes that the list has; what is asked of each is read once."""
+        kinds, notTheirs, attributes = self.nodeTypes, self.hideChildNodeTypes, self._attributes
+        hidden, children = self.showHidden, self.showChildNodeTypes
+
+        def shows(node: Any) -> bool:
+            if not (any(map(node.IsA, kinds)) if children else node.GetClassName() in kinds):
                 return False
-        elif node.GetClassName() not in kinds:
-            return False
-        return all(
-            node.GetAttribute(name) is not None if value is None else node.GetAttribute(name) == str(value)
-            for kind, name, value in self._attributes
-            if node.IsA(kind)
-        )
+            if (children and any(map(node.IsA, notTheirs))) or (not hidden and node.GetHideFromEditors()):
+                return False
+            return all(
+                node.GetAttribute(name) is not None
+                if value is None
+                else node.GetAttribute(name) == str(value)
+                for kind, name, value in attributes
+                if node.IsA(kind)
+            )
+
+        return [node for node in nodes if shows(node)]
 
     def _refresh(self) -> None:
         if self._scene is not None and self._scene.IsBatchProcessing():
@@ -133,7 +136,7 @@ class qMRMLNodeComboBox(QWidget):
         wasEmpty = not self._nodes
         known = {node.GetID() for node in self._nodes if node is not None}
         everything = [] if self._scene is None else slicer.util.getNodesByClass("vtkMRMLNode", self._scene)
-        self._nodes = [node for node in everything if self._shows(node)]
+        self._nodes = self._shown(everything)
         for node in self._nodes:
             self._watch.observe(node.GetID(), node, (vtk.vtkCommand.ModifiedEvent,), qMRMLNodeComboBox._show)
         if self._current is not None and self._current not in self._nodes:
