@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from base64 import urlsafe_b64encode
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,25 +51,36 @@ def packages(tmp_path: Path) -> Path:
     return tmp_path / "packages"
 
 
+def doctor(packages: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(packages), str(ENGINE))), **variables}
+    command = [sys.executable, "-X", "utf8", "-m", "skcdf", "doctor", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=120)
+
+
 @pytest.fixture
 def run(packages: Path):
-    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(packages), str(ENGINE))), **variables}
-        command = [sys.executable, "-X", "utf8", "-m", "skcdf", "doctor", *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=120)
-
-    return run
+    return partial(doctor, packages)
 
 
 def reports(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("here")
+
+
+@pytest.fixture(scope="module")
+def done(folder) -> subprocess.CompletedProcess[str]:
+    """A run with the real packages, which is asked whether it may write into a folder that is not there."""
+    return doctor(folder / "packages", "--json", "--folder", str(folder / "new" / "project"))
+
+
 class TestHere:
     """This Python, which runs the tests, has everything."""
 
-    def test_all_is_ready_and_the_device_is_named(self, run) -> None:
-        done = run("--json")
+    def test_all_is_ready_and_the_device_is_named(self, done) -> None:
         first, last = reports(done)
         assert done.returncode == (1 if last["problems"] else 0)
         assert {each["state"] for each in last["packages"].values()} == {"ready"}
@@ -78,17 +90,23 @@ class TestHere:
         assert last["python"] == sys.executable and Path(last["site_packages"]).is_dir()
         assert first["packages"]["torch"]["state"] == "broken" and first["needed_bytes"] > 0
 
-    def test_people_get_lines(self, run) -> None:
-        done = run()
+    def test_people_get_lines(self, folder) -> None:
+        done = doctor(folder / "packages")
         assert "torch: ready" in done.stdout and "device: " in done.stdout and "nibabel: ready" in done.stdout
 
-    def test_nothing_is_left_where_it_has_tried_to_write(self, run, tmp_path) -> None:
-        last = reports(run("--json", "--folder", str(tmp_path / "new" / "project")))[-1]
+    def test_nothing_is_left_where_it_has_tried_to_write(self, done, folder) -> None:
+        last = reports(done)[-1]
         assert not list(Path(last["site_packages"]).glob(".skcdf-*"))
-        assert [path.name for path in tmp_path.iterdir()] == ["packages"]
+        assert list(folder.iterdir()) == []
 
 
 class TestTorch:
+    @pytest.fixture(autouse=True)
+    def others(self, packages) -> None:
+        """The other packages are there and soon imported."""
+        for name in ("safetensors", "nibabel"):
+            install(packages, name, "9.0", "")
+
     @pytest.mark.parametrize(
         "death", ["import os; os.abort()", "import ctypes; ctypes.string_at(0)", "import os; os._exit(3)"]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import re
 import subprocess
@@ -110,6 +111,7 @@ def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+@functools.cache
 def rows_of_the_house_plan() -> list[list[str]]:
     """The rooms in each row of its table, the lowest first."""
     cells = re.findall(
@@ -118,7 +120,13 @@ def rows_of_the_house_plan() -> list[list[str]]:
     return [re.findall(r"`(\w+)/?`", cell) for cell in cells]
 
 
-def imported_rooms(path: Path) -> set[str]:
+@functools.cache
+def rooms() -> set[str]:
+    return {room(path) for path in PACKAGE.rglob("*.py")} - {"__init__"}
+
+
+@functools.cache
+def imported_rooms(path: Path) -> frozenset[str]:
     """Rooms of the engine that a file imports, anywhere in it but for type checking."""
     tree = ast.parse(path.read_text("utf-8"))
     for node in ast.walk(tree):
@@ -131,8 +139,7 @@ def imported_rooms(path: Path) -> set[str]:
             base = package[: len(package) - node.level + 1]
             module = (*base, *(node.module.split(".") if node.module else ()))
             found |= {module[1]} if len(module) > 1 else {name.name for name in node.names}
-    modules = {room(each) for each in PACKAGE.rglob("*.py")} - {"__init__"}
-    return (found & modules) - {room(path)}
+    return frozenset((found & rooms()) - {room(path)})
 
 
 sources = pytest.mark.parametrize(
@@ -149,7 +156,7 @@ def test_imports_go_one_way(path):
 
 def test_every_room_is_in_the_house_plan_once():
     planned = [name for row in rows_of_the_house_plan() for name in row]
-    assert sorted(planned) == sorted({room(path) for path in PACKAGE.rglob("*.py")} - {"__init__"})
+    assert sorted(planned) == sorted(rooms())
 
 
 @sources

@@ -56,7 +56,7 @@ def test_no_shipped_file_imports_what_can_fetch_or_send():
 @pytest.mark.parametrize("command", ["segment", "train", "doctor"])
 def test_a_command_asks_no_other_host(command, tmp_path):
     scan, pool = str(tmp_path / "scan.nii.gz"), str(tmp_path / "pool")
-    sizes = ["--shape", "32", "40", "48", "--spacing", "8", "8", "8"]
+    sizes = ["--shape", "24", "32", "32", "--spacing", "8", "8", "8"]
     arguments = ["doctor", "--folder", str(tmp_path)]
     if command == "segment":
         assert main(["phantom", scan, "--labels", str(tmp_path / "truth.nii.gz"), *sizes]) == 0
@@ -65,7 +65,8 @@ def test_a_command_asks_no_other_host(command, tmp_path):
         assert (
             main(["phantom", pool, "--labelled", "2", "--unlabelled", "0", "--validation", "0", *sizes]) == 0
         )
-        arguments = ["train", pool, str(tmp_path / "run"), "--iterations", "2", "--device", "cpu"]
+        small = ["--filters", "2", "--patch-size", "32", "32", "32", "--spacing", "8", "8", "8"]
+        arguments = ["train", pool, str(tmp_path / "run"), "--iterations", "2", "--device", "cpu", *small]
     done = run(f"from skcdf.cli import main; sys.exit(main({arguments!r}))")
     assert done.returncode == 0, done.stderr
     assert "ASKS" not in done.stderr

@@ -28,7 +28,7 @@ SMALL = {"shape": (20, 32, 32), "spacing": (12.0, 12.0, 12.0)}
 
 @pytest.fixture(scope="module")
 def patients() -> list[tuple[Image, Image]]:
-    return [make_phantom(s, shape=(84, 128, 128), spacing=(3.0, 3.0, 3.0), cut_off_share=0.0) for s in SEEDS]
+    return [make_phantom(s, shape=(63, 96, 96), spacing=(4.0, 4.0, 4.0), cut_off_share=0.0) for s in SEEDS]
 
 
 def volumes_ml(labels: Image) -> np.ndarray:
