@@ -1,7 +1,8 @@
-# make demo: phantoms -> training -> segmentation -> picture.   make test: linters, type checker, all tests.
+# make demo: phantoms -> training -> segmentation -> picture.   make test: linters, type checker, tests; 5 minutes.
+# make test-slow: the tests that `make test` leaves out: kills, whole trainings, several processes. make test-all: both.
 # make soak: what only chance can break, 100 times each (kills, competing programs, cancelled requests); half an hour.
-# Both set themselves up in .venv; nothing outside this folder changes, but for `make test` as root with apt,
-# which installs what off-screen rendering and the browser test need.
+# All set themselves up in .venv; nothing outside this folder changes, but for the tests as root with apt,
+# which install what off-screen rendering and the browser test need.
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +11,7 @@ SKCDF := $(BIN)/python -m skcdf
 RENDERING := libegl1 libgl1-mesa-dri libgl1 libxkbcommon0 libfontconfig1 libglib2.0-0 libdbus-1-3 fonts-dejavu-core
 BROWSER := chromium chromium-driver
 
-.PHONY: demo test soak lint format pictures bench clean help
+.PHONY: demo test test-slow test-all soak lint format pictures bench clean help
 .DELETE_ON_ERROR:
 
 help:
@@ -27,14 +28,22 @@ demo: $(VENV)/.demo
 	$(SKCDF) evaluate demo/organs.nii.gz demo/truth.nii.gz --labels phantom13 --require 0.7
 	@echo "See demo/organs.png (picture), demo/organs.nii.gz (label map) and demo/organs.csv (table)."
 
+# A half of the tests each, so that what the tests of a file share is made once; then the idle takes from the busy.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
 test: lint rendering
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	$(PYTEST)
+
+test-slow: $(VENV)/.test rendering
+	$(PYTEST) -m slow
+
+test-all: test test-slow
 
 SOAKED := test_pool_processes test_model_store_processes test_fine_tuning_killed test_worker \
     test_worker_nonsense test_finetune_door
 
 soak: $(VENV)/.test
-	SKCDF_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(SOAKED:%=Testing/engine/%.py)
+	SKCDF_SOAK=1 $(PYTEST) -m "" $(SOAKED:%=Testing/engine/%.py)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

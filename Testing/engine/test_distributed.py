@@ -39,14 +39,11 @@ from skcdf.trainer.distributed import GpuBatchNorm3d, SharedLosses, share_batch_
 
 RANKS, LABELLED, UNLABELLED, CLASSES, SIDE = 2, 2, 1, 4, 32
 CPU = Device("cpu", torch.float32, "CPU")
+WITHOUT = {"dropout": 0.0, "skc": False, "decoupled": False, "balanced": False}
 METHODS = {
     "corrected": ("skcdf", "corrected", {"dropout": 0.0, "attention_dropout": 0.0}),
     "published": ("skcdf", "published", {"dropout": 0.0, "attention_dropout": 0.0}),
-    "without_parts": (
-        "skcdf",
-        "corrected",
-        {"dropout": 0.0, "skc": False, "decoupled": False, "balanced": False},
-    ),
+    "without_parts": ("skcdf", "corrected", WITHOUT),
     "supervised": ("supervised", "corrected", {}),
     "mean_teacher": ("mean_teacher", "corrected", {"noise": 0.0}),
     "cps": ("cps", "corrected", {}),
@@ -90,25 +87,27 @@ def torchrun(folder: Path, *command: str) -> subprocess.Popen[str]:
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory) -> list[dict[str, Tensor]]:
-    """What each of two processes computed."""
+def outcomes(tmp_path_factory, request) -> list[dict[str, Tensor]]:
+    """What each of two processes computed, for the methods that this run of the tests asks for."""
     folder = tmp_path_factory.mktemp("outcomes")
+    asked = [item for item in request.session.items if "outcomes" in getattr(item, "fixturenames", ())]
+    names = sorted({item.callspec.params["name"] for item in asked})
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    variables = {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": port,
-        "WORLD_SIZE": RANKS,
-        "LOCAL_WORLD_SIZE": RANKS,
-    }
-    children = [started([__file__, str(folder)], **variables, RANK=r, LOCAL_RANK=r) for r in range(RANKS)]
+    variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    variables |= {"WORLD_SIZE": RANKS, "LOCAL_WORLD_SIZE": RANKS}
+    command = [__file__, str(folder), *names]
+    children = [started(command, **variables, RANK=r, LOCAL_RANK=r) for r in range(RANKS)]
     done = [finished(child) for child in children]
     assert [each.returncode for each in done] == [0] * RANKS, "\n".join(each.stderr for each in done)
     return [load_file(folder / f"{r}.safetensors") for r in range(RANKS)]
 
 
-@pytest.fixture(scope="module", params=METHODS)
+SPEED = {name: [] if name == "corrected" else [pytest.mark.slow] for name in METHODS}
+
+
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=SPEED[name]) for name in METHODS])
 def name(request) -> str:
     return request.param
 
@@ -181,6 +180,7 @@ def whole(workplace) -> subprocess.CompletedProcess[str]:
     return finished(torchrun(workplace, *training(workplace, "whole")))
 
 
+@pytest.mark.slow
 class TestCommands:
     def test_training_has_one_writer_and_one_voice(self, workplace, whole):
         assert whole.returncode == 0, whole.stderr
@@ -371,12 +371,12 @@ def outcome_of(
     return found | {f"gathered/{key}": value for key, value in changed.items()}
 
 
-def write_outcomes(folder: Path) -> None:
+def write_outcomes(folder: Path, names: list[str]) -> None:
     """What one of the processes of `TestGradients` does."""
     skcdf_module.draw_mask = GivenMasks.draw
     outcomes = {}
     with joined("cpu", "", ""):
-        for name in METHODS:
+        for name in names:
             method = made(name)
             share_batch_statistics(method.network, CPU)
             share, losses = slice(rank(), rank() + 1), SharedLosses(method, CPU)
@@ -388,8 +388,8 @@ def write_outcomes(folder: Path) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     own_folder = Path(sys.argv[1])
-    if len(sys.argv) == 2:
-        write_outcomes(own_folder)
+    if sys.argv[2] in METHODS:
+        write_outcomes(own_folder, sys.argv[2:])
     else:
         (own_folder / f"pid{launched().rank}").write_text(str(os.getpid()))
         trainer_module.CHECKPOINT_SECONDS = -1.0  # after every iteration

@@ -113,6 +113,7 @@ def start(work):
         child.stdin.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="copies of a process are what makes this test quick")
 def test_a_killed_fine_tuning_goes_on_to_the_same_bits(work, start, monkeypatch):
     begin, finish = start

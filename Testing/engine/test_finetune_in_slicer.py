@@ -186,6 +186,7 @@ class TestScript:
         assert done.stdout.strip() == str(modules / "skcdf" / "__init__.py"), done.stderr
 
 
+@pytest.mark.slow
 class TestRealEngine:
     """The whole way, on phantoms."""
 

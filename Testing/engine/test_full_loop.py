@@ -43,6 +43,7 @@ def correct(proposal: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return corrected
 
 
+@pytest.mark.slow
 def test_a_corrected_case_makes_a_new_version_that_is_compared_promoted_and_taken_back(skcdf, tmp_path: Path):
     """The models are tiny: what they find is not the matter here."""
     pool, store, run = tmp_path / "pool", tmp_path / "store", tmp_path / "run"

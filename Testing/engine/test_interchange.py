@@ -316,6 +316,7 @@ class TestSegmenting:
             network.unlabelled_path(volume[None, None, :64, :128, :128])
         return network.eval()
 
+    @pytest.mark.slow
     def test_the_command_does_what_the_network_does_on_eight_windows(
         self, put, tmp_path, scan, volume, network
     ):

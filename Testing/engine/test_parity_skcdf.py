@@ -172,7 +172,7 @@ class TestNames:
 
 
 class TestEvaluation:
-    @pytest.mark.parametrize("batch", [1, 3])
+    @pytest.mark.parametrize("batch", [1, pytest.param(3, marks=pytest.mark.slow)])
     def test_the_unlabelled_path(self, weights, images, published, batch):
         with torch.no_grad():
             logits = fresh(weights).eval().unlabelled_path(images[:batch]).logits
@@ -209,6 +209,7 @@ class TestStep:
         for name, tensor in of(published, "bn_after").items():
             assert difference(own[name], tensor) < OUTPUT_TOLERANCE
 
+    @pytest.mark.slow
     def test_the_gradient_of_every_parameter(self, pinned_step, published):
         gradients = {name: p.grad for name, p in pinned_step.network.named_parameters()}
         own = {name: each for name, each in to_published(gradients, PATCH).items() if ".map_in." not in name}

@@ -265,6 +265,7 @@ def test_settings_that_cannot_work_are_refused(change):
         replace(CONFIG, **change)
 
 
+@pytest.mark.slow
 def test_training_in_16_bit_is_as_repeatable_and_near_full_precision(make_trainer, toy_volumes, tmp_path):
     """In a patch of 32 the deepest features have two planes, where bf16 gradients were garbage (see `vnet`)."""
     config = replace(CONFIG, filters=4, iterations=4)

@@ -31,6 +31,7 @@ PLAN = PreprocessingPlan(Intensity("window", -200, 400, 0, 100), spacing=(2.0, 2
 CONFIG = TrainingConfig(
     PLAN, patch_size=(32, 32, 32), filters=2, iterations=12, learning_rate=0.05, mirror=True, seed=3
 )
+SLOW = pytest.mark.slow
 SMALL_SKCDF = replace(
     CONFIG, method="skcdf", batch_size=1, unlabelled_batch_size=1, method_options={"dropout": 0.5}
 )
@@ -91,9 +92,7 @@ def assert_same_outcome(trainer: Trainer, other: Trainer) -> None:
     assert kept[0] == kept[1]
 
 
-@pytest.mark.parametrize(
-    ("optimizer", "stops"), [("sgd", [0, 5, 6]), ("sgd", [8]), ("adamw", [1]), ("adamw", [2, 4, 7])]
-)
+@pytest.mark.parametrize(("optimizer", "stops"), [("sgd", [0, 5, 6, 8]), ("adamw", [1, 2, 4, 7])])
 def test_a_stopped_training_goes_on_to_the_same_bits(stops, optimizer, make_trainer, monkeypatch):
     monkeypatch.setattr(trainer_module, "HISTORY_STEP", 4)
     config = replace(
@@ -114,7 +113,9 @@ def test_a_stopped_training_goes_on_to_the_same_bits(stops, optimizer, make_trai
     assert_same_outcome(resumed, whole)
 
 
-@pytest.mark.parametrize("method", ["skcdf", "mean_teacher", "cps", "pseudo_label"])
+@pytest.mark.parametrize(
+    "method", ["pseudo_label", *(pytest.param(each, marks=SLOW) for each in ("skcdf", "mean_teacher", "cps"))]
+)
 def test_a_method_stopped_anywhere_goes_on_to_the_same_bits(method, make_trainer, volumes, monkeypatch):
     """Before a validation, inside one, between its end and the next step, and in the midst of training."""
     monkeypatch.setattr(trainer_module, "STATISTICS_BATCHES", 2)
@@ -148,7 +149,7 @@ def train_saving_always(folder: str, run_folder: str, method: str) -> None:
     Trainer(config, LABELS, volumes[:2], volumes[2:3], Path(run_folder), fp32, progress=tell).run()
 
 
-@pytest.mark.parametrize("method", ["supervised", "skcdf"])
+@pytest.mark.parametrize("method", ["supervised", pytest.param("skcdf", marks=SLOW)])
 def test_a_killed_training_goes_on_to_the_same_bits(method, make_trainer, folder, tmp_path):
     code = "import runpy, sys; runpy.run_path(sys.argv[1])['train_saving_always'](*sys.argv[2:])"
     environment = {**os.environ, "PYTHONPATH": str(Path(skcdf.__file__).parents[1])}

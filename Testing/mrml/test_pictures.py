@@ -38,6 +38,7 @@ def colorful(pixels):
     return (pixels.max(axis=-1) - pixels.min(axis=-1) > 40).mean()
 
 
+@pytest.mark.slow
 class TestPicture:
     def test_the_slice_shows_a_grey_scan_with_coloured_organs(self, picture):
         view = picture[:, :800]

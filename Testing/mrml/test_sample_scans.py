@@ -92,6 +92,7 @@ def test_without_that_module_nothing_happens(monkeypatch):
     registerPhantoms()
 
 
+@pytest.mark.slow
 def test_every_thumbnail_is_a_picture_of_its_phantom(sampleData, patients):
     registerPhantoms()
     for source, (scan, labels) in zip(only(sampleData), patients, strict=True):

@@ -168,6 +168,7 @@ def test_a_real_training_that_cannot_begin_says_why(bench, tmp_path):
     assert str(tmp_path / "pool") in a.training.wait().error.message
 
 
+@pytest.mark.slow
 def test_a_real_training_whose_parent_goes_stops_by_itself(bench, tmp_path, smallPool):
     a = bench(launched(engine()))
     a.training.start(

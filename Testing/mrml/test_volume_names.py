@@ -32,12 +32,14 @@ def test_a_check_of_the_real_worker_names_the_volume(bench, constantScan):
     assert warning["message"] == "Abdomen 3 mm: every voxel is 0."
 
 
+@pytest.mark.slow
 def test_a_run_of_the_real_worker_names_the_volume(bench, constantScan):
     bench.start(constantScan)
     outcome = bench.end(120)
     assert [warning["message"] for warning in outcome.warnings] == ["Abdomen 3 mm: every voxel is 0."]
 
 
+@pytest.mark.slow
 def test_a_failure_of_the_real_worker_names_the_volume(slicer, bench):
     voxels = np.zeros((6, 9, 12), np.float32)
     voxels[1, 2, 3] = np.nan

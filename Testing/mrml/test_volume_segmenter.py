@@ -134,6 +134,7 @@ class TestResult:
 
 
 class TestRealEngine:
+    @pytest.mark.slow
     def test_it_finds_the_liver_where_it_is(self, slicer, bench, phantom):
         volume, labels = phantom
         a = bench(command=launched(engine("worker")))

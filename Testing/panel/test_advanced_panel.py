@@ -131,6 +131,7 @@ class TestCommandLines:
         user.click(bench.ui.copyTrainButton)
         assert not understood(clipboard()).model
 
+    @pytest.mark.slow
     def test_a_copied_command_runs_in_a_terminal(self, bench, tmp_path):
         user.click(bench.ui.copySegmentButton)
         scan, _labels = make_phantom(7, shape=(40, 64, 64), spacing=(6.0, 6.0, 6.0), cut_off_share=0.0)

@@ -53,6 +53,7 @@ class TestSelfTest:
 
         return run
 
+    @pytest.mark.slow
     def test_every_part_passes(self, said):
         pytest.importorskip("torch", reason="PyTorch is not installed")
         passed = said()

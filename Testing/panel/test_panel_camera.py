@@ -57,6 +57,7 @@ def pictures(tmp_path_factory):
     return {path.stem: np.asarray(PIL.open(path).convert("RGB")).astype(int) for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_the_views_stand_beside_the_panel_as_in_slicer(pictures):
 
     (width, height), window = VIEW_SIZE, pictures["window"]

@@ -34,6 +34,7 @@ def logic(slicer) -> Any:
     made.workspace.shutdown()
 
 
+@pytest.mark.slow
 def test_the_whole_loop_in_a_script(slicer, logic, toys, tmp_path, dialogs):
     from teaching import loadToyCase
 
