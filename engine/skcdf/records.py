@@ -5,6 +5,7 @@ A class that already speaks JSON (`to_json`, ``from_json(content, source)``) is 
 
 from __future__ import annotations
 
+import functools
 import sys
 import types
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from .errors import SkcdfError
 
 Record = TypeVar("Record")
+_hints = functools.cache(get_type_hints)  # which compiles every annotation anew
 NOT_STORED = {"stored": False}
 """Metadata of a dataclass field that stays out of the JSON."""
 
@@ -79,7 +81,7 @@ def record_from_plain(kind: type[Record], content: Any, source: str, path: str =
     for name in content:
         if name not in stored:
             raise FieldError(_join(path, name), "is not known")
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     values = {}
     for name, each in stored.items():
         if name in content:
