@@ -83,6 +83,7 @@ def test_every_case_whose_adding_had_returned_is_there_after_a_kill(pool, repeat
     assert not list((pool.root / "incoming").iterdir())
 
 
+@pytest.mark.slow
 def test_every_revision_that_had_returned_is_the_current_one_after_a_kill(pool, repeated):
     for index in range(4):
         work.add(pool, "case", index)

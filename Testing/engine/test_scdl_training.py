@@ -107,6 +107,7 @@ class TestWithEveryMethodAndFace:
             assert torch.equal(segmenting(bundle)(IMAGE), expected)
 
 
+@pytest.mark.slow
 def test_the_loss_falls_and_tokens_find_their_proxies(make_trainer):
     config = replace(CONFIG, filters=4, iterations=60, batch_size=2, learning_rate=0.1, augmentation="none")
     state = make_trainer(config).run()

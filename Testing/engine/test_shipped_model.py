@@ -43,6 +43,7 @@ def test_it_finds_the_five_largest_organs_of_a_patient_it_never_saw(predictor: P
     assert np.mean([score.dice for score in scores if score.organ in LARGEST]) >= 0.7
 
 
+@pytest.mark.slow
 def test_it_segments_a_real_ct_on_the_cts_own_grid(predictor: Predictor, tmp_path: Path) -> None:
     if not ABDOMINAL_CT.is_file():
         pytest.skip("the abdominal CT of ../shared/data is not here")

@@ -8,11 +8,12 @@ from toy_fine_tuning import LABELS, SIDE, Member, make_pool, tuned
 
 from skcdf.errors import Cancelled
 from skcdf.progress import CancelToken
+from skcdf.trainer import trainer as trainer_module
 from skcdf.training_figures import ClassBalance, CurvePoint
 
 cases, quick = toy_fine_tuning.cases, toy_fine_tuning.quick
 SETTINGS = {
-    "iterations": 40,
+    "iterations": 4,
     "validations": 2,
     "batch_size": 1,
     "unlabelled_batch_size": 1,
@@ -20,6 +21,12 @@ SETTINGS = {
     "patch_size": (32, 32, 32),
     "spacing": (2.0, 2.0, 2.0),
 }
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch):
+    """A point of the curve every second step, not every twentieth."""
+    monkeypatch.setattr(trainer_module, "HISTORY_STEP", 2)
 
 
 @pytest.fixture
@@ -46,9 +53,9 @@ def test_curves_have_losses_that_are_the_sum_of_their_parts_and_validations_with
     found = points(listen(pool, tmp_path / "run", method=method))
     losses = [point for point in found if point.loss is not None]
     validations = [point for point in found if point.dice is not None]
-    assert [point.iteration for point in losses] == [20, 40]
+    assert [point.iteration for point in losses] == [2, 4]
     assert all(point.loss == pytest.approx(sum(point.parts.values())) for point in losses)
-    assert [point.iteration for point in validations][-1] == 40
+    assert [point.iteration for point in validations][-1] == 4
     assert all(set(point.organs) == set(LABELS.names) for point in validations)
 
 
@@ -64,9 +71,9 @@ def test_the_balance_says_what_a_voxel_of_each_organ_counts_against_background(p
 def test_a_resumed_training_tells_its_earlier_points_first_and_none_twice(pool, tmp_path):
     token, heard = CancelToken(), []
 
-    def stop_after_twenty(figures):
+    def stop_after_two(figures):
         heard.append(figures)
-        if isinstance(figures, CurvePoint) and figures.iteration == 20 and figures.loss is not None:
+        if isinstance(figures, CurvePoint) and figures.iteration == 2 and figures.loss is not None:
             token.cancel()
 
     with pytest.raises(Cancelled):
@@ -75,7 +82,7 @@ def test_a_resumed_training_tells_its_earlier_points_first_and_none_twice(pool, 
             tmp_path / "run",
             method="supervised",
             settings=SETTINGS,
-            observe=stop_after_twenty,
+            observe=stop_after_two,
             cancel=token,
         )
     again = points(listen(pool, tmp_path / "run", method="supervised", resume=True))

@@ -24,6 +24,7 @@ def stopped(toys, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_after_rolling_back_only_one_line_says_which_model_is_in_use(teach, opened, trained):
     opened(trained)
     outcome, versions = teach.panel.outcome, teach.panel.versions

@@ -32,6 +32,7 @@ def stopped(perfect, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_end_of_such_a_training_is_a_sentence_and_what_helps(teach, opened, stopped, pump, picture):
     folder = opened(stopped)
     training, box, teaching = teach.panel.training, teach.panel.outcome, teach.workspace.teaching
@@ -81,6 +82,7 @@ def test_an_old_model_that_another_method_changed_is_no_new_one_either(teach, op
     assert "The old model stays in use; Toys v2 is a candidate" in box.ui.statusLabel.text
 
 
+@pytest.mark.slow
 def test_a_script_gets_an_error_instead_of_a_model(slicer, stopped, tmp_path):
     import SKCDFSegmenter
     from skcdf.errors import SkcdfError

@@ -18,6 +18,7 @@ def cells(table):
     ]
 
 
+@pytest.mark.slow
 def test_stop_quit_and_resume_until_there_is_a_new_model(teach, opened, toys, pump, slicer, picture):
     from teaching import openedTeachPanel
 

@@ -25,6 +25,7 @@ def finish(panel):
     user.pump(seconds=0.3)
 
 
+@pytest.mark.slow
 def test_from_the_phantom_to_a_model_that_was_taught(panel, slicer, dialogs, tmp_path, screenshot):
     head, segment, correct = panel.project.ui, panel.segment.ui, panel.correct.ui
     dialogs.answer("A project folder for the phantom will be made", "Choose another folder…")

@@ -86,11 +86,13 @@ def install() -> None:
     QtCore.QObject.__bool__ = lambda self: shiboken6.isValid(self)  # false once Qt has deleted it
 
 
+@functools.cache
 def isPythons(kind: type) -> bool:
     """Whether a class was written in Python, and not to stand in for a C++ class."""
     return not (kind.__module__.startswith("PySide6.") or kind.__dict__.get("CPP", False))
 
 
+@functools.cache
 def cppClass(kind: type) -> type:
     """The C++ class that a class is or derives from."""
     return next(base for base in kind.__mro__ if not isPythons(base))

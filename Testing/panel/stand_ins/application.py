@@ -13,6 +13,8 @@ from .kept import kept
 from .layout_manager import qSlicerLayoutManager
 from .module_manager import qSlicerModuleManager
 
+TOOL_TIP_CHANGE = QEvent.Type.ToolTipChange
+
 
 class _ToolTipWrapper(QObject):
     """Makes each tool tip a paragraph so that it wraps, as CTK's filter does in Slicer."""
@@ -21,7 +23,8 @@ class _ToolTipWrapper(QObject):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Called by Qt for all events."""
-        if int(event.type()) == QEvent.Type.ToolTipChange.value and isinstance(watched, QWidget):
+        # asked of the class, past PythonQt's manners: this is called a thousand times a test
+        if QEvent.type(event) is TOOL_TIP_CHANGE and isinstance(watched, QWidget):
             text = watched.toolTip
             if text and not Qt.mightBeRichText(text):
                 watched.setToolTip(Qt.convertFromPlainText(text, Qt.WhiteSpaceMode.WhiteSpaceNormal))
