@@ -33,7 +33,10 @@ def pool(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("method", PARTS)
+@pytest.mark.parametrize(
+    "method",
+    ["mean_teacher", *(pytest.param(each, marks=pytest.mark.slow) for each in ("cps", "pseudo_label"))],
+)
 def test_a_phantom_pool_is_learnt_and_the_model_segments(method, pool, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer_module, "HISTORY_STEP", 8)
     run = tmp_path / method
@@ -59,6 +62,7 @@ def test_a_phantom_pool_is_learnt_and_the_model_segments(method, pool, tmp_path,
     assert np.unique(read_label_map(found).array).max() < model.label_set.number_of_classes
 
 
+@pytest.mark.slow
 def test_a_model_of_two_networks_is_fine_tuned_to_one(pool, tmp_path):
     small = "--iterations 1 --filters 2 --patch-size 32 32 32 --spacing 7 9 9 --minutes 0.1 --validations 0"
     assert main(["train", str(pool), str(tmp_path / "pair"), "--method", "cps", *small.split()]) == 0

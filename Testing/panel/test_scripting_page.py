@@ -24,6 +24,7 @@ def blocks() -> list[str]:
     return re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
+@pytest.mark.slow
 def test_every_line_of_the_page_runs(slicer, tmp_path, pump):
     from teaching import loadToyCase
     from toy_project import makeToyProject
