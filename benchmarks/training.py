@@ -1,68 +1,89 @@
-"""Seconds and peak memory of one SKCDF training step, each configuration in a process of its own.
+"""Seconds and peak memory of a training step, ours and a plain transcription of SKCDF's equations in turns.
 
-    python benchmarks/training.py [--filters 32] [--patch-size 64 128 128] [--classes 14] [--repeats 1]
+    python benchmarks/training.py                    # published size: 32 filters, 2 + 2 patches of 64×128×128
+    python benchmarks/training.py --small            # 8 filters, 2 + 2 patches of 64×64×64
+    python benchmarks/training.py --small --rows supervised supervised+scdl mean_teacher cps pseudo_label skcdf
+    python benchmarks/training.py --small --growth docs/pictures/training_growth.png
 
-The default is the published size: 32 filters, 2 labelled and 2 unlabelled patches of 64×128×128 voxels. A step is
-parameter copies, both passes with their losses, backward passes and the optimiser, on random patches. Peak memory is
-what the operating system says the whole process held at most, Python and libraries included.
+A row is ``method[:compat][+plugin]``; ``plain`` is `reference/skcdf_plain.py`. A step is what the trainer does with
+patches: augmentation (off unless asked for), parameter copies, passes, losses, backward passes, limit on gradients,
+optimiser. Every measurement has a process of its own; the rows take turns, so that ratios hold on a busy machine, too.
+"cpu s" are seconds of all threads together. Memory is the most that the whole process held, Python and libraries
+included, or what torch held on a GPU; "above" is without the loaded program.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from pathlib import Path
 
-from skcdf.device import choose_device
-from skcdf.device_names import PRECISIONS
-from skcdf.labels import LabelSet
-from skcdf.plan import measure_iteration
-from skcdf.preprocessing import Intensity, PreprocessingPlan
-from skcdf.trainer import TrainingConfig
+from skcdf.device_names import DEVICES, PRECISIONS
+from steps.case import PLAIN, Case
+from steps.growth import draw, measured
+from steps.runs import Figures, interleaved
+
+ROWS = ("plain:published", "skcdf:published", "plain", "skcdf", "skcdf+scdl")
 
 
 def main() -> int:
-    """Measures every face and precision, or one of them when told to by itself."""
+    """Prints the table, or draws the growth."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--filters", type=int, default=32)
-    parser.add_argument("--patch-size", type=int, nargs=3, default=(64, 128, 128))
-    parser.add_argument("--classes", type=int, default=14)
-    parser.add_argument("--repeats", type=int, default=1, help="steps after the first; the median counts")
-    parser.add_argument("--compat", nargs="+", choices=("corrected", "published"), default=["corrected"])
-    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["fp32", "bf16"])
-    parser.add_argument("--here", action="store_true", help="measure one configuration in this process")
+    parser.add_argument("--rows", nargs="+", default=ROWS)
+    parser.add_argument("--small", action="store_true", help="8 filters and 64x64x64 voxels")
+    parser.add_argument("--filters", type=int)
+    parser.add_argument("--patch-size", type=int, nargs=3)
+    parser.add_argument("--classes", type=int, default=14, help="background included")
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--device", choices=DEVICES, default="cpu")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of ours")
+    parser.add_argument("--threads", type=int, default=0, help="default: torch decides")
+    parser.add_argument("--repeats", type=int, default=1, help="processes for each row")
+    parser.add_argument("--steps", type=int, default=1, help="timed in each, after one that is not")
+    parser.add_argument("--augmentation", choices=("none", "standard"), default="none")
+    parser.add_argument("--growth", type=Path, metavar="PNG", help="draw how the last row's cost grows")
     options = parser.parse_args()
-    if options.here:
-        print(measure(options))
+    z, y, x = options.patch_size or ((64, 64, 64) if options.small else (64, 128, 128))
+    cases = [
+        Case(
+            row,
+            options.filters or (8 if options.small else 32),
+            (z, y, x),
+            options.classes,
+            options.batch,
+            options.device,
+            options.precision,
+            options.threads,
+            options.steps,
+            options.augmentation,
+        )
+        for row in (options.rows if not options.growth or options.rows != ROWS else ["skcdf"])
+    ]
+    if options.growth:
+        draw(measured(cases[-1], options.repeats), cases[-1], options.growth)
         return 0
-    print(f"{'face':12} {'precision':10} {'s/step':>8} {'peak GiB':>9}")
-    for compat in options.compat:
-        for precision in options.precision:
-            arguments = [*sys.argv[1:], "--compat", compat, "--precision", precision, "--here"]
-            command = [sys.executable, str(Path(__file__)), *arguments]
-            result = subprocess.run(command, check=True, capture_output=True, text=True)
-            print(f"{compat:12} {precision:10} {result.stdout.strip()}", flush=True)
+    print_table(cases, interleaved(cases, options.repeats))
     return 0
 
 
-def measure(options: argparse.Namespace) -> str:
-    """Seconds and peak memory of the first of the given faces and precisions."""
-    device = choose_device("auto", options.precision[0])
-    z, y, x = options.patch_size
-    config = TrainingConfig(
-        PreprocessingPlan(Intensity("z_score"), spacing=(1, 1, 1)),
-        (z, y, x),
-        "skcdf",
-        options.compat[0],
-        filters=options.filters,
+def print_table(cases: list[Case], figures: list[Figures]) -> None:
+    """One line a row; ratios to the transcription of the same face where it was measured."""
+    opponents = {case.compat: each for case, each in zip(cases, figures, strict=True) if case.method == PLAIN}
+    print(
+        f"{'row':24} {'s':>8} {'spread':>17} {'cpu s':>8} {'draw s':>7} {'peak GiB':>9} {'above':>7}  of plain"
     )
-    label_set = LabelSet.from_names("many", [f"organ {index}" for index in range(1, options.classes)])
-    seconds = measure_iteration(config, label_set, device, options.repeats)
-    peak = device.peak_memory()
-    return f"{seconds:8.1f} {peak / 2**30 if peak else float('nan'):9.2f}"
+    for case, each in zip(cases, figures, strict=True):
+        line = f"{case.row:24} {each.seconds:8.2f} {each.spread[0]:8.2f}-{each.spread[1]:8.2f} "
+        line += f"{each.cpu_seconds:8.2f} {each.draw_seconds:7.3f} {each.peak_gib:9.2f} {each.step_gib:7.2f}"
+        opponent = opponents.get(case.compat)
+        if opponent and opponent is not each:
+            line += (
+                f"  {each.seconds / opponent.seconds:.2f} s, {each.cpu_seconds / opponent.cpu_seconds:.2f} "
+            )
+            line += f"cpu s, {each.peak_gib / opponent.peak_gib:.2f} GiB"
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What `benchmarks/training.py` is made of."""
