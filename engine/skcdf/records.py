@@ -81,7 +81,7 @@ def record_from_plain(kind: type[Record], content: Any, source: str, path: str =
     for name in content:
         if name not in stored:
             raise FieldError(_join(path, name), "is not known")
-    hints = _hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]  # mypy does not know that classes have a hash
     values = {}
     for name, each in stored.items():
         if name in content:
