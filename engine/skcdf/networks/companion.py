@@ -99,6 +99,12 @@ class Accompanied(nn.Module):
         last = decoder.decode(features)
         return Decoded(features, last, decoder.classify(last, heads))
 
+    def segmented(self, decoder: Decoder, features: list[Tensor]) -> Tensor:
+        """Logits of the main head alone; uses up ``features`` where no companion needs them and nothing is trained."""
+        if self.training or self.companion is not None or torch.is_grad_enabled():
+            return self.decode(decoder, features, ("main",)).logits["main"]
+        return decoder.scores(features, "main")
+
 
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
     """Context in which everything is computed in the precision of its inputs."""

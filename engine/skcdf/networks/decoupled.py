@@ -68,7 +68,7 @@ class DecoupledVNet(Accompanied):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits ``(batch, class, z, y, x)`` of patches ``(batch, channel, z, y, x)``."""
-        return self.unlabelled_path(image, ("main",)).logits["main"]
+        return self.segmented(self.decoder_u, self.complemented(image))
 
     def unlabelled_path(self, images: Tensor, heads: Sequence[str] | None = None) -> Decoded:
         """What ``decoder_u`` makes of ``images``, each of which is seen alone; ``heads`` as in `decode`."""

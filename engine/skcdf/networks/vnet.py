@@ -141,6 +141,19 @@ class Decoder(nn.Module):
         last: Tensor = self.dropout(image)
         return last
 
+    def scores(self, features: list[Tensor], head: str) -> Tensor:
+        """What `forward` gives for one head, in evaluation and without gradients, in the memory of ``features``.
+
+        Args:
+            features: x1 … x5; taken out of the list, so that each is let go as soon as it has been used.
+            head: its name.
+        """
+        image = features.pop()
+        for up, convolutions in zip(self.ups, self.convolutions, strict=True):
+            image = convolutions(features.pop().add_(up(image)))
+        logits: Tensor = self.heads[head](image)
+        return logits
+
     def classify(self, last: Tensor, heads: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Logits by head name (default: of every head) from the last feature map."""
         return {name: self.heads[name](last) for name in heads or self.heads}
@@ -166,7 +179,7 @@ class VNet(Accompanied):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits ``(batch, class, z, y, x)`` of ``image`` ``(batch, channel, z, y, x)``."""
-        return self.decoded(image).logits["main"]
+        return self.segmented(self.decoder, self.encoder(image))
 
     def decoded(self, image: Tensor) -> Decoded:
         """The same with the features that lead there."""
