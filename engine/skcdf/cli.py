@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from . import __version__
 from .errors import Cancelled, SkcdfError
+from .launch import ask_for_large_pages
 from .stop_sources import leave
 
 COMMANDS = (
@@ -92,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def program() -> NoReturn:
     """Runs the command that this process was started for, and ends it."""
+    ask_for_large_pages()
     leave(main())
 
 
