@@ -135,9 +135,12 @@ def enterScene(slicer: Any) -> None:
 
 
 def leaveScene(slicer: Any) -> None:
-    """Empties the scene of all nodes, as tests of MRML alone expect it."""
+    """Empties the scene of all nodes, as tests of MRML alone expect it, and takes away who still watches it."""
+    from stand_ins import scene_watch
+
     slicer.app.layoutManager()._leaveScene()
     slicer.mrmlScene.Clear(1)
+    scene_watch.endAll()
 
 
 def loadModule(slicer: Any, path: Path) -> Any:

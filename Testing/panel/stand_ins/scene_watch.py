@@ -8,6 +8,14 @@ from typing import Any
 
 import shiboken6
 
+_watches: weakref.WeakSet[SceneWatch] = weakref.WeakSet()
+
+
+def endAll() -> None:
+    """No widget watches any longer: those that a test has left do not follow the scenes of all that come after it."""
+    for watch in list(_watches):
+        watch.end()
+
 
 class SceneWatch:
     """Calls a method of a widget when something happens to a scene or node; at most one observed object per name."""
@@ -15,6 +23,12 @@ class SceneWatch:
     def __init__(self, widget: Any) -> None:
         self._widget = weakref.ref(widget)
         self._observed: dict[str, tuple[Any, list[int]]] = {}
+        _watches.add(self)
+
+    def end(self) -> None:
+        """Watches nothing any longer."""
+        for name in list(self._observed):
+            self.observe(name, None, (), lambda _widget: None)
 
     def observe(
         self, name: str, observed: Any, events: tuple[Any, ...], method: Callable[[Any], None]
