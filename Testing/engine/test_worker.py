@@ -350,7 +350,7 @@ for event in worker.events(request):
         assert list(events)[-1]["event"] == "cancelled"
         with pytest.raises(Cancelled):
             worker.result(waiting)
-        psutil.wait_procs([process], timeout=5)
+        psutil.wait_procs([process], timeout=PATIENCE_S)
         assert not process.is_running()
         assert answers(worker)
         assert worker.hello["pid"] != pid
