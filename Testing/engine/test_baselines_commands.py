@@ -33,10 +33,8 @@ def pool(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    "method",
-    ["mean_teacher", *(pytest.param(each, marks=pytest.mark.slow) for each in ("cps", "pseudo_label"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", PARTS)
 def test_a_phantom_pool_is_learnt_and_the_model_segments(method, pool, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer_module, "HISTORY_STEP", 8)
     run = tmp_path / method

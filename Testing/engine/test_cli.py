@@ -253,6 +253,7 @@ class TestTrainSkcdf:
         assert main([*command, "--option", "mask=multiply"]) == 1
         assert "settings.json: the run in this folder has other settings" in capsys.readouterr().err
 
+    @pytest.mark.slow
     def test_validation_accumulation_patience_and_a_cache_on_disk_go_together(
         self, workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -382,6 +383,7 @@ class TestUsage:
         assert done.stdout.strip() == "False"
 
 
+@pytest.mark.slow
 def test_ctrl_c_during_training_leaves_a_checkpoint_to_go_on_from(workplace: Path, tmp_path: Path) -> None:
     from signal import SIGINT
 

@@ -87,18 +87,15 @@ def torchrun(folder: Path, *command: str) -> subprocess.Popen[str]:
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory, request) -> list[dict[str, Tensor]]:
-    """What each of two processes computed, for the methods that this run of the tests asks for."""
+def outcomes(tmp_path_factory) -> list[dict[str, Tensor]]:
+    """What each of two processes computed."""
     folder = tmp_path_factory.mktemp("outcomes")
-    asked = [item for item in request.session.items if "outcomes" in getattr(item, "fixturenames", ())]
-    names = sorted({item.callspec.params["name"] for item in asked})
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     variables |= {"WORLD_SIZE": RANKS, "LOCAL_WORLD_SIZE": RANKS}
-    command = [__file__, str(folder), *names]
-    children = [started(command, **variables, RANK=r, LOCAL_RANK=r) for r in range(RANKS)]
+    children = [started([__file__, str(folder)], **variables, RANK=r, LOCAL_RANK=r) for r in range(RANKS)]
     done = [finished(child) for child in children]
     assert [each.returncode for each in done] == [0] * RANKS, "\n".join(each.stderr for each in done)
     return [load_file(folder / f"{r}.safetensors") for r in range(RANKS)]
@@ -127,6 +124,7 @@ def reference(name) -> dict[str, Tensor]:
 class TestGradients:
     """In float64 and without dropout, masks given: equal to a process that has all patches, to rounding."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("kind", ["loss", "gradient", "buffer", "gathered"])
     def test_equal_those_of_one_process(self, kind, name, outcomes, reference):
         names = [key for key in reference if key.startswith(f"{kind}/")]
@@ -371,12 +369,12 @@ def outcome_of(
     return found | {f"gathered/{key}": value for key, value in changed.items()}
 
 
-def write_outcomes(folder: Path, names: list[str]) -> None:
+def write_outcomes(folder: Path) -> None:
     """What one of the processes of `TestGradients` does."""
     skcdf_module.draw_mask = GivenMasks.draw
     outcomes = {}
     with joined("cpu", "", ""):
-        for name in names:
+        for name in METHODS:
             method = made(name)
             share_batch_statistics(method.network, CPU)
             share, losses = slice(rank(), rank() + 1), SharedLosses(method, CPU)
@@ -388,8 +386,8 @@ def write_outcomes(folder: Path, names: list[str]) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     own_folder = Path(sys.argv[1])
-    if sys.argv[2] in METHODS:
-        write_outcomes(own_folder, sys.argv[2:])
+    if len(sys.argv) == 2:
+        write_outcomes(own_folder)
     else:
         (own_folder / f"pid{launched().rank}").write_text(str(os.getpid()))
         trainer_module.CHECKPOINT_SECONDS = -1.0  # after every iteration

@@ -122,6 +122,7 @@ def mask_pairs(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
 spacings = st.tuples(*[st.floats(0.3, 6.0)] * 3)
 
 
+@pytest.mark.slow
 class TestAgainstMonai:
     # MONAI computes distances in float32. It coincides where both masks have voxels; where one is empty it
     # gives infinite distances (here: nan, not counted) and leaves a spurious organ out of Dice (here: 0).

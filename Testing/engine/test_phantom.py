@@ -185,6 +185,7 @@ def test_a_patient_has_the_same_size_and_place_on_every_grid() -> None:
         assert center_of(coarse, organ) == pytest.approx(center_of(thick, organ), abs=1.0)
 
 
+@pytest.mark.slow
 def test_an_oblique_grid_shows_the_same_patient_at_the_same_place() -> None:
     grid = {"shape": (64, 96, 96), "spacing": (4.0, 4.0, 4.0), "cut_off_share": 0.0}
     tilt = Rotation.from_euler("xyz", (6, -4, 8), degrees=True).as_matrix()
@@ -195,6 +196,7 @@ def test_an_oblique_grid_shows_the_same_patient_at_the_same_place() -> None:
         assert center_of(oblique, organ) == pytest.approx(center_of(straight, organ), abs=1.0)
 
 
+@pytest.mark.slow
 def test_some_scans_cut_organs_off_and_others_do_not() -> None:
     grid = {"shape": (48, 40, 40), "spacing": (5.0, 10.0, 10.0)}
     bounded = [ORGANS.value_of(n) - 1 for n in ("liver", "spleen", "left_kidney", "right_kidney", "stomach")]

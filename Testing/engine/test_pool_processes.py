@@ -64,6 +64,7 @@ def assert_stored(pool: LabelledPool, name: str, seed: int, labelled: bool) -> N
         np.testing.assert_array_equal(read_label_map(case.label).array, work.label_map(seed).array)
 
 
+@pytest.mark.slow
 def test_every_case_whose_adding_had_returned_is_there_after_a_kill(pool, repeated):
     said: list[tuple[str, str, str]] = []
     for number in range(repeated(5, 100)):

@@ -80,6 +80,7 @@ masks = st.integers(0, 2**32 - 1).map(lambda seed: np.random.default_rng(seed).r
 
 
 class TestAgainstOthers:
+    @pytest.mark.slow
     @settings(max_examples=30, deadline=None)
     @given(masks)
     def test_monais_asymmetric_distance_is_the_same(self, pair: np.ndarray) -> None:
@@ -123,6 +124,7 @@ class TestEvaluateByProtocol:
                 write_label_map(tmp_path / folder / f"{case}.nii.gz", organs, geometry)
         return tmp_path / "predictions", tmp_path / "labels"
 
+    @pytest.mark.slow
     def test_our_figures_and_the_published_ones_stand_side_by_side(self, folders: tuple[Path, Path]) -> None:
         output = folders[0].parent / "scores.json"
         done = subprocess.run(

@@ -204,6 +204,7 @@ def test_what_is_left_trains_and_its_model_segments_as_in_training(parts, make_t
     assert (views is not None) == (parts == ("skc",))
 
 
+@pytest.mark.slow
 @without
 def test_a_stopped_training_goes_on_to_the_same_bits(parts, make_trainer):
     whole = make_trainer(parts, "whole")

@@ -25,7 +25,7 @@ shapes = st.tuples(sides, sides, sides)
 windows = st.tuples(*[st.sampled_from([5, 8, 16])] * 3)
 blends = st.sampled_from(["gaussian", "constant"])
 overlaps = st.sampled_from([0.0, 0.25, 0.5, 0.75])
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=20, deadline=None)
 slow = settings(max_examples=12, deadline=None)
 
 

@@ -149,7 +149,8 @@ def train_saving_always(folder: str, run_folder: str, method: str) -> None:
     Trainer(config, LABELS, volumes[:2], volumes[2:3], Path(run_folder), fp32, progress=tell).run()
 
 
-@pytest.mark.parametrize("method", ["supervised", pytest.param("skcdf", marks=SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["supervised", "skcdf"])
 def test_a_killed_training_goes_on_to_the_same_bits(method, make_trainer, folder, tmp_path):
     code = "import runpy, sys; runpy.run_path(sys.argv[1])['train_saving_always'](*sys.argv[2:])"
     environment = {**os.environ, "PYTHONPATH": str(Path(skcdf.__file__).parents[1])}

@@ -71,7 +71,8 @@ def train(config: TrainingConfig, folder: Path, device: Device, handled: bool) -
     return trainer, np.array(rows)
 
 
-@pytest.mark.parametrize("method", ["supervised", pytest.param("skcdf", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["supervised", "skcdf"])
 def test_an_organ_is_found_in_the_scan_that_did_not_annotate_it(method, device, tmp_path):
     """The spleen of the second scan and the liver of the first, which unknown taken for background loses."""
     config = CONFIG

@@ -310,6 +310,7 @@ def test_places_of_a_model_that_is_unsure_everywhere_take_bounded_memory(monkeyp
     assert peak < 12 * np.prod(shape)  # pieces of an organ in 32 bit, and masks
 
 
+@pytest.mark.slow
 def test_gathering_takes_three_bytes_a_voxel_and_a_row_of_scores_on_top():
     """Scores of 40 classes on 24 × 160 × 160 voxels would take 98 MB; the grid itself is larger."""
     code = """

@@ -296,6 +296,7 @@ class TestCancel:
         written = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
         assert sorted(written, key=lambda name: written[name]) == ["0.nii", "1.nii"]
 
+    @pytest.mark.slow
     def test_what_does_not_obey_is_killed_and_the_others_are_asked_again(self, worker, workplace, tmp_path):
         pid = worker.hello["pid"]
         stubborn = ask(worker, workplace, "small.nii", tmp_path / "never.nii", "stubborn")
@@ -355,6 +356,7 @@ for event in worker.events(request):
         assert answers(worker)
         assert worker.hello["pid"] != pid
 
+    @pytest.mark.slow
     def test_that_it_died_is_told(self, worker, workplace, tmp_path):
         request = ask(worker, workplace, "large.nii", tmp_path / "out.nii")
         events = wait_for_window(worker, request)

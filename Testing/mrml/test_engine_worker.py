@@ -175,6 +175,7 @@ class TestCancel:
 
 
 class TestRealWorker:
+    @pytest.mark.slow
     def test_it_says_its_device_and_answers(self, bench):
         a = bench(command=engine("worker"))
         answer = a.worker.wait(a.ask("ping"))

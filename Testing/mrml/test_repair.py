@@ -64,6 +64,7 @@ def found(environment: Path, **states: str) -> Installation:
     return installation
 
 
+@pytest.mark.slow
 def test_a_package_of_which_half_is_left_is_replaced(environment, pip, wheels, tmp_path, monkeypatch):
     putInstalled(makeWheel(wheels, "nibabel", "5.3.0"), environment)
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))

@@ -162,6 +162,7 @@ def test_a_python_that_is_not_there_is_told(bench, tmp_path):
     assert "PythonSlicer" in a.training.wait().error.message
 
 
+@pytest.mark.slow
 def test_a_real_training_that_cannot_begin_says_why(bench, tmp_path):
     a = bench(engine())
     a.training.start(["finetune", str(tmp_path / "pool"), str(tmp_path / "run")])

@@ -74,7 +74,8 @@ for name, one, two, three in zip(("slice", "3-D"), before, after, restored):
 """
 
 
-@pytest.mark.parametrize("kind", ["surfaces", pytest.param("label maps only", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["surfaces", "label maps only"])
 def test_views_follow_a_run_and_its_undoing(kind):
     if not make_pictures.can_draw():
         pytest.skip(make_pictures.NEEDS_DRIVER)

@@ -181,6 +181,7 @@ class TestRealEngine:
         assert deviceLine(a.worker.hello, None) == ""
         assert a.files == [] and numberOfSegmentations(slicer) == 0
 
+    @pytest.mark.slow
     def test_a_check_tells_warnings_and_what_a_run_would_take(self, bench, phantom):
         a, checks = bench(command=engine("worker")), []
         a.segmenter.check(phantom[0], SegmentationSettings(), None, checks.append)
