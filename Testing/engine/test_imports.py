@@ -33,6 +33,7 @@ LAYERS = (
             "stop_sources",
             "run_log",
             "inside_slicer",
+            "allocator",
             "device",
             "device_names",
             "geometry",

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .allocator import keep_freed_memory
 from .device import Device, OutOfMemory
 from .labels import LabelSet
 from .methods import Batch, Moment, Problem, method_class
@@ -157,6 +158,7 @@ def measure_iteration(
     Raises:
         Cancelled: ``cancel`` was raised.
     """
+    keep_freed_memory()
     classes = label_set.number_of_classes
     problem = Problem(1, classes, config.filters, config.patch_size, loss=config.loss)
     method = config.build_method(problem)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..allocator import keep_freed_memory
 from ..device import Device
 from ..errors import Cancelled, SkcdfError
 from ..labels import LabelSet
@@ -79,6 +80,7 @@ class Trainer:
         check_volumes(
             self.label_set, self.labelled, self.unlabelled, self.validation, mirror=self.config.mirror
         )
+        keep_freed_memory()
         torch.manual_seed(self.config.seed)
         self.method: Method = self.config.build_method(self._problem())
         if self.method.uses_unlabelled and not self.unlabelled:
@@ -170,8 +172,7 @@ class Trainer:
             number, device = iteration * len(batches) + index, self.device.torch_device
             seed = (self.config.seed, _CHANGES)
             batch = augmented(patches, seed, number, _slots, self.config, self.label_set, device)
-            last = index == len(batches) - 1
-            for losses in self._groups(batch, moment, last):
+            for losses in self._groups(batch, moment, index == len(batches) - 1):
                 total = torch.stack(list(losses.values())).sum()
                 if not bool(torch.isfinite(total)):
                     raise SkcdfError(
