@@ -164,8 +164,7 @@ class Trainer:
         """
         torch.manual_seed(self._seed(_DROPOUT, iteration))
         set_learning_rate(self._optimizer, self.config, iteration)
-        moment = self.config.moment(iteration)
-        self.method.begin_step(moment)
+        self.method.begin_step(moment := self.config.moment(iteration))
         self._optimizer.zero_grad(set_to_none=True)
         sums: dict[str, float] = {}
         for index, patches in enumerate(batches):
