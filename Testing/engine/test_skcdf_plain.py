@@ -51,7 +51,7 @@ def batch() -> Batch:
 
 def test_copies_parameters_alike(both):
     method, plain = both
-    method.begin_step()
+    method.begin_step(MOMENT)
     plain.copy_parameters()
     for name, expected in method.network.state_dict().items():
         torch.testing.assert_close(plain.state_dict()[name], expected, rtol=1e-12, atol=1e-12)
