@@ -1,4 +1,4 @@
-# make demo: phantoms -> training -> segmentation -> picture.   make test: linters, type checker, tests; 5 minutes.
+# make demo: phantoms -> training -> segmentation -> picture.   make test: linters, type checker, quick tests.
 # make test-slow: the tests that `make test` leaves out: kills, whole trainings, several processes. make test-all: both.
 # make soak: what only chance can break, 100 times each (kills, competing programs, cancelled requests); half an hour.
 # All set themselves up in .venv; nothing outside this folder changes, but for the tests as root with apt,

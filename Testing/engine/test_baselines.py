@@ -84,7 +84,9 @@ class TestAll:
             assert all(math.isfinite(float(loss.detach())) for loss in losses.values())
 
     @pytest.mark.parametrize("name", METHODS)
-    @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+    @pytest.mark.parametrize(
+        "precision", [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.slow)]
+    )
     def test_all_that_is_trained_gets_a_gradient_in_one_pass_or_several(self, name, precision):
         """Under autocast, a pass without gradient must not leave its weights to the pass with one."""
         cpu = Device("cpu", precision, "CPU")

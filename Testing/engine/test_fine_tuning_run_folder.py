@@ -173,6 +173,7 @@ class TestStore:
         tuned(pool, copy, "toy", resume=True, settings=SHORT, preset="standard")  # the same command
 
 
+@pytest.mark.slow
 def test_cancelled_anywhere_it_stops_and_resumes_to_the_same_bits(cases, tune, workplace, tmp_path):
     store = ModelStore.open(workplace / "store")
     members = [Member(cases[2], annotated=("spleen", "right_kidney")), Member(cases[3], "validation")]

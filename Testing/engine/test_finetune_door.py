@@ -128,9 +128,9 @@ class TestPeople:
         "program",
         [
             "raise OSError('libc10.so: cannot open shared object file')",
-            "raise AttributeError('partially initialized module')",
-            "import torch.utils",
-            "from torch import nothing_of_the_kind",
+            pytest.param("raise AttributeError('partially initialized module')", marks=pytest.mark.slow),
+            pytest.param("import torch.utils", marks=pytest.mark.slow),
+            pytest.param("from torch import nothing_of_the_kind", marks=pytest.mark.slow),
         ],
     )
     def test_a_damaged_torch_is_to_be_installed_again_and_the_log_says_where(self, start, tmp_path, program):

@@ -74,6 +74,7 @@ def test_settings_of_before_the_choice_mean_the_plain_loss():
     assert TrainingConfig.from_json(stored, "settings.json") == CONFIG
 
 
+@pytest.mark.slow
 def test_the_command_keeps_it_in_the_settings_of_the_run(tmp_path, capsys):
     sizes = ["--shape", "40", "40", "48", "--spacing", "7", "9", "9"]
     assert main(["phantom", str(tmp_path / "pool"), "--labelled", "1", "--validation", "0", *sizes]) == 0

@@ -305,6 +305,7 @@ class TestOpenkbp:
         assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["prepare_amos", "prepare_openkbp", "prepare_hippocampus", "evaluate"])
 def test_every_script_explains_itself(script: str) -> None:
     command = [sys.executable, TRAINING / f"{script}.py", "--help"]

@@ -173,6 +173,7 @@ def test_neighbours_cannot_be_told_apart_by_their_values_alone(patients: list[tu
         assert np.count_nonzero(alike & (labels.array != ORGANS.value_of("liver"))) > 0.5 * liver.size
 
 
+@pytest.mark.slow
 def test_a_patient_has_the_same_size_and_place_on_every_grid() -> None:
     _, coarse = make_phantom(3, shape=(64, 96, 96), spacing=(4.0, 4.0, 4.0), cut_off_share=0.0)
     _, thick = make_phantom(3, shape=(50, 128, 128), spacing=(5.0, 3.0, 3.0), cut_off_share=0.0)

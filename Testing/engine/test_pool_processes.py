@@ -128,6 +128,7 @@ def test_two_programs_that_add_at_once_lose_nothing(pool, repeated):
     assert sum(1 for record in records if record.split == "validation") == 1 + (labelled - 3) // 5
 
 
+@pytest.mark.slow
 def test_of_two_programs_that_add_the_same_scan_one_is_refused(pool):
     children = [start(pool, "add", "same", 3) for _ in range(2)]
     ends = [child.communicate(timeout=100) for child in children]

@@ -86,7 +86,7 @@ def segmenting(bundle: ModelBundle) -> torch.nn.Module:
     return network.eval()
 
 
-@pytest.mark.parametrize("compat", ["corrected", "published"])
+@pytest.mark.parametrize("compat", ["corrected", pytest.param("published", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("method", METHODS)
 class TestWithEveryMethodAndFace:
     def test_it_trains_and_its_model_segments_as_in_training(self, method, compat, make_trainer):

@@ -220,6 +220,7 @@ class TestMemory:
         assert any("backward" in name for name in largest.operations)
         return largest
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("images", "labelled"), [(4, 2), (2, None)])
     @pytest.mark.parametrize("kind", ["local", "global"])
     def test_maps_are_never_made(self, kind, images, labelled):

@@ -29,7 +29,10 @@ BROKEN = {
 """What a folder called torch does when it is imported."""
 
 
-@pytest.fixture(params=BROKEN)
+SLOW = {"half installed", "for another Python", "unforeseen"}
+
+
+@pytest.fixture(params=[pytest.param(each, marks=[pytest.mark.slow] * (each in SLOW)) for each in BROKEN])
 def worker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[WorkerClient]:
     (tmp_path / "site" / "torch").mkdir(parents=True)
     (tmp_path / "site" / "torch" / "__init__.py").write_text(BROKEN[request.param], encoding="utf-8")

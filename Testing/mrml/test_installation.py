@@ -165,6 +165,7 @@ class TestRealDoctor:
     def command(self):
         return launched(engineCommand(sys.executable))
 
+    @pytest.mark.slow
     def test_it_finds_this_python_ready(self, bench, command):
         a = bench(command=command).look()
         readiness = a.end(60)

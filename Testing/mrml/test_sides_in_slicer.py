@@ -54,7 +54,7 @@ def phantom(name):
 
 
 @pytest.mark.parametrize("name", DIRECTIONS)
-@pytest.mark.parametrize("ending", [".nrrd", ".nii.gz"])
+@pytest.mark.parametrize("ending", [".nrrd", pytest.param(".nii.gz", marks=pytest.mark.slow)])
 def test_left_organs_stay_on_the_left(slicer, tmp_path, name, ending):
     scan, labels = phantom(name)
     assert contradicted_sides(labels, LABEL_SET) == ()

@@ -24,6 +24,7 @@ def constantScan(slicer):
     return slicer.util.addVolumeFromArray(np.zeros((6, 9, 12), np.int16), name="Abdomen 3 mm")
 
 
+@pytest.mark.slow
 def test_a_check_of_the_real_worker_names_the_volume(bench, constantScan):
     outcomes = []
     bench.segmenter.check(constantScan, SegmentationSettings(), None, outcomes.append)

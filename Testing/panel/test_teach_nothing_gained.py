@@ -61,6 +61,7 @@ def test_the_end_of_such_a_training_is_a_sentence_and_what_helps(teach, opened, 
     assert not box.widget.isVisible(), "it is not asked again"
 
 
+@pytest.mark.slow
 def test_an_old_model_that_another_method_changed_is_no_new_one_either(teach, opened, perfect, picture):
     from teaching import finetune
 

@@ -74,6 +74,7 @@ def test_from_the_phantom_to_a_model_that_was_taught(panel, slicer, dialogs, tmp
     assert panel.segment.parameterNode.outputSegmentation is not segmentation, "the completed one stays"
 
 
+@pytest.mark.slow
 def test_without_a_project_adding_the_first_case_asks_for_its_folder(panel, slicer, dialogs, tmp_path):
     from SKCDFSegmenterLib.SampleScans import addPhantomVolume
 
