@@ -61,6 +61,14 @@ def test_scores_stay_the_same_to_rounding(name, library):
         )
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_using_up_features_leaves_the_scores_as_they_are(name):
+    network = trained(build_network(*NETWORKS[name]))
+    with_gradients = network(image())
+    with torch.no_grad():
+        assert torch.equal(network(image()), with_gradients)
+
+
 @torch.inference_mode()
 def test_every_view_of_skcdf_stays_the_same():
     whole = build_with_views("skcdf", ARGUMENTS, SKCDF(**ARGUMENTS).state_dict())

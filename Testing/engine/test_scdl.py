@@ -336,7 +336,7 @@ class TestOptions:
             ({"e2p_temperature": 0}, "e2p_temperature must be above 0"),
             ({"anchor_weight": -1}, "anchor_weight must not be negative"),
             ({"companions": "shared", "inject": "head"}, "companions can be shared only"),
-            ({"axis": "token"}, "option axis is not known. Its options are tokens, stride"),
+            ({"axis": "token"}, "option axis is not known. Its options are preset, tokens, stride"),
             ({"preset": ["paper"]}, "no preset called .'paper'.. Known are amos, paper"),
         ],
     )

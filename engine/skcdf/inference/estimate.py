@@ -18,7 +18,7 @@ from ..image import Image
 from ..preprocessing import Placement, Shape
 from ..progress import CancelToken
 from .choices import Choices
-from .labelling import make_tiles
+from .labelling import POINTS, make_tiles
 from .memory_ladder import Attempt, climb_down
 from .predictor import Predictor, PreparedScan, Segmentation
 from .sliding_window import SlidingWindow
@@ -194,9 +194,12 @@ def _scan_bytes(
     """
     tiles = make_tiles(swept.shape, swept.crop_shape, len(window.tiles(swept.shape)), unsure=True)
     ring = max(window.ring_bytes(swept.shape, tile.needed) for tile in tiles)
-    # one row of scores at the scan's resolution: lower and upper one resized along y, their mean resized along x
-    height, width = swept.crop_shape[1] // len(tiles) + 1, swept.crop_shape[2]
-    sums = ring + window.classes * 4 * height * (2 * swept.shape[2] + width)
+    # two rows of scores and their mean on the model's grid, and what is interpolated at a time three times over
+    rows, fine = (shape[1] // len(tiles) + 1 for shape in (swept.shape, swept.crop_shape))
+    at_a_time = fine * swept.crop_shape[2]
+    if attempt.sums_on == "cpu":
+        at_a_time = min(at_a_time, POINTS)
+    sums = ring + window.classes * 4 * 3 * (rows * swept.shape[2] + at_a_time)
     if attempt.device.name == "cuda":
         return sums if attempt.sums_on != "cpu" else 0
     occupied = 0 if scan.occupied is None else scan.occupied.nbytes
