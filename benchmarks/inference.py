@@ -1,6 +1,7 @@
 """The same network through our sliding window, MONAI's and nnU-Net's: seconds, memory, and what they find.
 
     python benchmarks/inference.py [SCAN] [--classes 14] [--repeats 3] [--device cpu] [--nnunet PYTHON]
+    python benchmarks/inference.py --growth FILE.png        # ours alone, over voxels, classes, overlap, batch
 
 SCAN is a CT, brought to 1.5 mm first; without one a phantom of 512×512×300 voxels is made, which takes twice as long.
 The network is the shipped one, widened to 16 filters: it finds what the shipped one finds and takes as long as any
@@ -28,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from rivals import growth
 from rivals.child import GAP
 from rivals.task import Task, phantom, scan
 from skcdf.models import default_model
@@ -52,6 +54,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--threads", type=int, default=0, help="of torch (default: its own choice)")
+    parser.add_argument("--growth", type=Path, metavar="FILE.png", help="measure how cost grows, and draw it")
     parser.add_argument("--nnunet", metavar="PYTHON", help="of an environment with nnunetv2")
     return parser.parse_args()
 
@@ -59,6 +62,9 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Runs all, and prints a table for each number of classes."""
     options = arguments()
+    if options.growth:
+        growth.draw(growth.measured(lambda program, folder: measured(program, folder, None)), options.growth)
+        return
     programs = ["ours", "ours, air skipped", *rivals(options.nnunet)]
     raw = scan(options.scan) if options.scan else phantom()
     name = options.scan.name if options.scan else "phantom of 512x512x300 voxels"

@@ -12,6 +12,8 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -22,7 +24,10 @@ import torch
 from rivals.task import WINDOW, Task, image_of, network_of
 from skcdf.device import choose_device
 from skcdf.files import peak_resident_bytes
+from skcdf.inference import Predictor
 from skcdf.inference.sliding_window import blending_weights
+from skcdf.launch import ask_for_large_pages
+from skcdf.models import find_model
 
 GAP = "gap.npy"
 
@@ -36,15 +41,26 @@ class Found(NamedTuple):
 
 def ours(task: Task, folder: Path, skipped: str) -> Callable[[], Found]:
     """From the scan in memory to its label map: preprocessing and the way back are in the time."""
-    from skcdf.inference import Predictor
-    from skcdf.launch import ask_for_large_pages
-    from skcdf.models import find_model
-
-    ask_for_large_pages()  # as `python -m skcdf` does
-    raw = np.load(folder / "raw.npy")
-    device = choose_device(task.device, "fp32" if task.device == "cpu" else "auto")
-    predictor = Predictor(find_model(folder / skipped), device)
+    raw, predictor = np.load(folder / "raw.npy"), _predictor(task, folder / skipped)
     return lambda: Found(predictor.segment(image_of(raw)).label_map.array, None)
+
+
+def together(task: Task, folder: Path, batch: int) -> Callable[[], Found]:
+    """The same with some windows in one call of the network, as on a GPU."""
+    raw, predictor = np.load(folder / "raw.npy"), _predictor(task, folder / "all")
+    attempt = replace(predictor.ladder()[0], batch=batch)
+
+    def run() -> Found:
+        labels, _, _ = predictor.label(predictor.prepare(image_of(raw)), attempt, None, unsure=False)
+        return Found(labels, None)
+
+    return run
+
+
+def _predictor(task: Task, model: Path) -> Predictor:
+    ask_for_large_pages()  # as `python -m skcdf` does
+    device = choose_device(task.device, "fp32" if task.device == "cpu" else "auto")
+    return Predictor(find_model(model), device)
 
 
 def monai(task: Task, folder: Path) -> Callable[[], Found]:
@@ -97,6 +113,7 @@ PROGRAMS = {
     "ours, air skipped": lambda task, folder: ours(task, folder, "occupied"),
     "MONAI": monai,
     "nnU-Net": nnunet,
+    **{f"ours, {batch} at a time": partial(together, batch=batch) for batch in (1, 2, 4, 8)},
 }
 
 
