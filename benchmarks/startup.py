@@ -55,22 +55,22 @@ def ask(worker: WorkerClient, scan: Path, output: Path, model: str) -> tuple[flo
 
 
 NETWORK_TIME = """
-import sys, time, torch
+import sys, time
+from skcdf.launch import ask_for_large_pages
+ask_for_large_pages()  # as the commands do
+import torch
 from skcdf.device import choose_device
+from skcdf.inference import Predictor
 from skcdf.models import default_model, find_model
-from skcdf.networks import build_network
 model, threads, calls = sys.argv[1], int(sys.argv[2]), 8
 torch.set_num_threads(threads)
 bundle, device = find_model(model) if model else default_model(), choose_device()
-network = build_network(bundle.network.name, bundle.network.arguments).eval()
-network.load_state_dict(bundle.load_weights(inference_only=True))
-device.place(network)
-window = torch.randn(1, 1, *bundle.patch_size).to(device.torch_device, memory_format=torch.channels_last_3d)
+predict = Predictor(bundle, device)._predict_on(device)
+window = torch.randn(1, 1, *bundle.patch_size)
 times = []
 for _ in range(calls):
     begin = time.monotonic()
-    with torch.inference_mode(), device.autocast():
-        network(window).cpu()
+    predict(window).cpu()
     times.append(time.monotonic() - begin)
 print(sorted(times)[calls // 2])
 """

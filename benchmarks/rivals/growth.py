@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from skcdf.inference.sliding_window import SlidingWindow
 from skcdf.phantom import make_phantom
 
 from .task import SPACING_MM, WINDOW, Task
@@ -48,8 +49,17 @@ def sweeps() -> Iterator[tuple[str, list[tuple[float, Case]]]]:
     yield "rows along z", [(z, replace(BASE, shape=(z, 192, 192))) for z in DEPTHS]
     yield "voxels of a row", [(n * n, replace(BASE, shape=(64, n, n))) for n in SIDES]
     yield "classes", [(value, replace(BASE, classes=value)) for value in CLASSES]
-    yield "overlap", [(value, replace(BASE, overlap=value)) for value in OVERLAPS]
+    yield (
+        "windows, by overlap",
+        [(windows(replace(BASE, overlap=value)), replace(BASE, overlap=value)) for value in OVERLAPS],
+    )
     yield "windows at a time", [(value, replace(BASE, batch=value)) for value in BATCHES]
+
+
+def windows(case: Case) -> int:
+    """How many the network computes."""
+    sliding = SlidingWindow(WINDOW, case.classes, case.overlap)
+    return len(sliding.windows(case.shape, (0, case.shape[1])))
 
 
 def measured(measure: Measure) -> dict[str, Line]:
@@ -80,10 +90,7 @@ def draw(lines: dict[str, Line], path: Path) -> None:
         for axis, (name, line) in zip(rows[row], lines.items(), strict=True):
             places, values = [point[0] for point in line], [point[1 + row] for point in line]
             axis.plot(places, values, "o-", color="#1f6fb4", label="measured")
-            if places[0]:
-                linear = [values[-1] * place / places[-1] for place in places]
-            else:  # each axis of a window moves by 1 - overlap of its side
-                linear = [values[0] / (1 - place) ** (3 if row == 0 else 0) for place in places]
+            linear = [values[-1] * place / places[-1] for place in places]
             axis.plot(places, linear, ":", color="#667080", label="proportional")
             axis.set_ylim(bottom=0)
             axis.set_xticks(places, [f"{place:g}" for place in places], rotation=30, fontsize=8)
