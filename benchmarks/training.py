@@ -41,7 +41,8 @@ def main() -> int:
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of ours")
     parser.add_argument("--threads", type=int, default=0, help="default: torch decides")
     parser.add_argument("--repeats", type=int, default=1, help="processes for each row")
-    parser.add_argument("--steps", type=int, default=1, help="timed in each, after one that is not")
+    parser.add_argument("--steps", type=int, default=1, help="timed in each")
+    parser.add_argument("--warm-up", type=int, default=1, help="steps before those")
     parser.add_argument("--augmentation", choices=("none", "standard"), default="none")
     parser.add_argument("--growth", type=Path, metavar="PNG", help="draw how the last row's cost grows")
     options = parser.parse_args()
@@ -57,6 +58,7 @@ def main() -> int:
             options.precision,
             options.threads,
             options.steps,
+            options.warm_up,
             options.augmentation,
         )
         for row in (options.rows if not options.growth or options.rows != ROWS else ["skcdf"])

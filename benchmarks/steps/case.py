@@ -21,7 +21,8 @@ class Case:
         batch: labelled patches a step, and as many unlabelled ones.
         device, precision: as the engine names them; `PLAIN` knows float32 alone.
         threads: of the processor; 0: torch decides.
-        steps: that are timed, after one that is not.
+        steps: that are timed.
+        warm_up: steps before them.
         augmentation: as in a training's settings; its time is part of the step's.
     """
 
@@ -34,6 +35,7 @@ class Case:
     precision: str = "fp32"
     threads: int = 0
     steps: int = 1
+    warm_up: int = 1
     augmentation: str = "none"
 
     def __post_init__(self) -> None:

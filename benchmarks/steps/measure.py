@@ -120,7 +120,7 @@ def measure(case: Case) -> Outcome:
         drawing = time.perf_counter() - begin
         step = plain_step(case, trainer) if case.method == PLAIN else engine_step(trainer)
         seconds, cpu_seconds = [], []
-        for index in range(case.steps + 1):
+        for index in range(case.warm_up + case.steps):
             begin, cpu = time.perf_counter(), time.process_time()
             step(index)
             if device.name == "cuda":
@@ -128,7 +128,9 @@ def measure(case: Case) -> Outcome:
             seconds.append(time.perf_counter() - begin)
             cpu_seconds.append(time.process_time() - cpu)
     peak = device.peak_memory() or 0
-    return Outcome(seconds[1:], cpu_seconds[1:], drawing, peak, start, device.description)
+    return Outcome(
+        seconds[case.warm_up :], cpu_seconds[case.warm_up :], drawing, peak, start, device.description
+    )
 
 
 if __name__ == "__main__":

@@ -136,21 +136,21 @@ class Skcdf(Method):
         labels = dict.fromkeys(known.logits, batch.labels)
         again = self.network.labelled_path_alone
         stream = Stream(batch.images, known, again, batch.labels, batch.annotated, share)
-        yield {
+        losses = {
             **self._head_losses("labelled", known, labels, self.keep_probabilities, batch.annotated),
             **self.plugin_losses(stream, moment),
         }
-        del decoded, known, stream
+        del decoded, known, stream  # logits go before the backward pass, which needs the most memory
+        yield losses
         decoded = self.network.unlabelled_path(batch.unlabelled)
         weight = ramp(moment.lagging, self.options.ramp_weight)
         keep = unlabelled_probabilities(self.keep_probabilities, moment.progress)
         losses = self._head_losses("unlabelled", decoded, pseudo, keep)
         again = self.network.unlabelled_path
         stream = Stream(batch.unlabelled, decoded, again, share=1 - share, name="unlabelled_")
-        yield {
-            **{name: weight * loss for name, loss in losses.items()},
-            **self.plugin_losses(stream, moment),
-        }
+        losses = {name: weight * loss for name, loss in losses.items()} | self.plugin_losses(stream, moment)
+        del decoded, stream
+        yield losses
 
     def _head_losses(
         self,
