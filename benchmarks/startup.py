@@ -56,7 +56,7 @@ def ask(worker: WorkerClient, scan: Path, output: Path, model: str) -> tuple[flo
 
 NETWORK_TIME = """
 import sys, time
-from skcdf.launch import ask_for_large_pages
+from skcdf.allocator import ask_for_large_pages
 ask_for_large_pages()  # as the commands do
 import torch
 from skcdf.device import choose_device

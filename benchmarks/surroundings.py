@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from skcdf.geometry import Geometry
 from skcdf.image import Image, read_image, read_label_map
 from skcdf.inference import Predictor
 from skcdf.labels import LabelSet
@@ -69,7 +68,7 @@ def with_surroundings(scan: Image, scene: Scene) -> Image | None:
     spacing = scan.geometry.array_spacing
     plan = PreprocessingPlan(HOUNSFIELD, spacing=spacing)
     placement = plan.placement(scan)
-    if placement.shape != scan.array.shape or not same_axes(placement.model_geometry, scan.geometry):
+    if not placement.model_geometry.same_grid(scan.geometry):
         raise SystemExit(f"{scan.source}: only scans whose axes are those of the patient are painted here")
     raw = plan.resample(scan, placement)
     around = surroundings_of(scan, placement, raw, None, HOUNSFIELD)
@@ -77,11 +76,6 @@ def with_surroundings(scan: Image, scene: Scene) -> Image | None:
         return None
     around.paint(raw, (0, 0, 0), scene)
     return Image(raw.astype(scan.array.dtype), scan.geometry, scan.source)
-
-
-def same_axes(first: Geometry, second: Geometry) -> bool:
-    """Whether two grids of one shape lie in the same place."""
-    return bool(np.allclose(first.affine, second.affine, atol=1e-3))
 
 
 def mean_dice(scores: tuple[OrganScore, ...]) -> float:

@@ -22,11 +22,11 @@ import numpy as np
 import torch
 
 from rivals.task import WINDOW, Task, image_of, network_of
+from skcdf.allocator import ask_for_large_pages
 from skcdf.device import choose_device
 from skcdf.files import peak_resident_bytes
 from skcdf.inference import Predictor
 from skcdf.inference.sliding_window import blending_weights
-from skcdf.launch import ask_for_large_pages
 from skcdf.models import find_model
 
 GAP = "gap.npy"

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from . import __version__
+from .allocator import ask_for_large_pages
 from .errors import Cancelled, SkcdfError
-from .launch import ask_for_large_pages
 from .stop_sources import leave
 
 COMMANDS = (

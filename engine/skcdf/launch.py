@@ -1,4 +1,4 @@
-"""What ``torchrun`` tells the processes that it starts, and what torch is told; needs no torch, talks to nobody."""
+"""What ``torchrun`` tells the processes that it starts; needs no torch, and talks to nobody."""
 
 from __future__ import annotations
 
@@ -30,12 +30,3 @@ def launched() -> Launch:
         return Launch(*(int(os.environ[name]) for name in names))
     except (KeyError, ValueError):  # cluster schedulers set some of these, too
         return Launch()
-
-
-def ask_for_large_pages() -> None:
-    """Lets torch ask Linux for memory in pages of 2 MiB, if it has made no large tensor yet.
-
-    Its tensors come and go with every layer, and first touching a new one in pages of 4 KiB is a tenth of the time of
-    a window (docs/performance.md).
-    """
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def accuracy(file: Path, protocol: str, organs: tuple[str, ...]) -> Iterator[Accuracy]:
+def accuracy(file: Path, protocol: str, organs: tuple[str, ...]) -> tuple[Accuracy, ...]:
     """The figures of every organ in a report of ``skcdf evaluate``, as far as a case counts.
 
     Raises:
@@ -85,7 +84,7 @@ def accuracy(file: Path, protocol: str, organs: tuple[str, ...]) -> Iterator[Acc
     content = read_json(file, "scores")
     try:
         rows = {row["organ"]: row for row in content["summary"]}
-        found = [
+        found = tuple(
             Accuracy(
                 organ,
                 metric,
@@ -97,7 +96,7 @@ def accuracy(file: Path, protocol: str, organs: tuple[str, ...]) -> Iterator[Acc
             for organ, row in rows.items()
             for metric in METRICS
             if row[f"{metric}_n"]
-        ]
+        )
     except (KeyError, TypeError) as error:
         raise SkcdfError(
             f"{file}: this is no report of skcdf evaluate.", "Give what its --output wrote."
@@ -106,4 +105,4 @@ def accuracy(file: Path, protocol: str, organs: tuple[str, ...]) -> Iterator[Acc
         raise SkcdfError(
             f"{file}: its organs are not those of the model.", "Evaluate this model's label maps."
         )
-    yield from found
+    return found

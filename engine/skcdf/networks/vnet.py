@@ -134,9 +134,7 @@ class Decoder(nn.Module):
         """
         *skips, image = features
         for stage, (up, convolutions) in enumerate(zip(self.ups, self.convolutions, strict=True)):
-            image = up(image)
-            # without gradients the sum takes no memory of its own; ReLU's gradient needs what it gave
-            image = image + skips[-1 - stage] if torch.is_grad_enabled() else image.add_(skips[-1 - stage])
+            image = up(image) + skips[-1 - stage]
             image = convolutions(image + added[stage] if added else image)
         last: Tensor = self.dropout(image)
         return last
