@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -191,6 +193,18 @@ def test_the_hash_is_that_of_all_bytes(tmp_path):
     content = os.urandom((1 << 20) + 5)
     (tmp_path / "a").write_bytes(content)
     assert sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell how much memory a process held")
+def test_the_most_memory_a_process_held_is_its_own_and_not_that_of_the_program_that_started_it():
+    child = (
+        "from skcdf.files import peak_resident_bytes as peak; before = peak(); x = bytearray(50_000_000); "
+        "print(before, peak())"
+    )
+    held = bytearray(os.urandom(1)) * 300_000_000  # by this process
+    done = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, timeout=60)
+    before, after = map(int, done.stdout.split())
+    assert before < len(held) / 2 and 45_000_000 < after - before < 100_000_000
 
 
 def posix_only(tree: ast.AST) -> list[str]:
