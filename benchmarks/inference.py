@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from growth_curves import draw
 from rivals import growth
 from rivals.child import GAP
 from rivals.task import Task, phantom, scan
@@ -63,7 +64,8 @@ def main() -> None:
     """Runs all, and prints a table for each number of classes."""
     options = arguments()
     if options.growth:
-        growth.draw(growth.measured(lambda program, folder: measured(program, folder, None)), options.growth)
+        curves = growth.measured(lambda program, folder: measured(program, folder, None))
+        draw(curves, growth.title(), options.growth)
         return
     programs = ["ours", "ours, air skipped", *rivals(options.nnunet)]
     raw = scan(options.scan) if options.scan else phantom()

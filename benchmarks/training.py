@@ -18,9 +18,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from growth_curves import draw
 from skcdf.device_names import DEVICES, PRECISIONS
+from steps import growth
 from steps.case import PLAIN, Case
-from steps.growth import draw, measured
 from steps.runs import Figures, interleaved
 
 ROWS = ("plain:published", "skcdf:published", "plain", "skcdf", "skcdf+scdl")
@@ -64,7 +65,7 @@ def main() -> int:
         for row in (options.rows if not options.growth or options.rows != ROWS else ["skcdf"])
     ]
     if options.growth:
-        draw(measured(cases[-1], options.repeats), cases[-1], options.growth)
+        draw(growth.measured(cases[-1], options.repeats), growth.title(cases[-1]), options.growth)
         return 0
     print_table(cases, interleaved(cases, options.repeats))
     return 0
