@@ -129,6 +129,7 @@ class TestGoingOn:
         with pytest.raises(commands.CommandFailedError, match="ended with 3"):
             commands.run_command(["-c", "raise SystemExit(3)"], commands.Deadline())
 
+    @pytest.mark.slow
     def test_a_run_goes_on_and_adds_up_what_its_parts_took(self, tmp_path, monkeypatch):
         called: list[str] = []
 

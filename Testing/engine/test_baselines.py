@@ -103,6 +103,7 @@ class TestAll:
             frozen = set(dict(method.network.named_parameters())) - set(trainable(method))
             assert all(method.network.get_parameter(each).grad is None for each in frozen)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", METHODS)
     def test_unlabelled_images_alone_teach_and_more_so_later(self, name):
         def push(moment: Moment, weight: float | None = None) -> float:

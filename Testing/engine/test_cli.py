@@ -188,6 +188,7 @@ class TestTrain:
         assert "name" in capsys.readouterr().err
         assert not (tmp_path / "run").exists()
 
+    @pytest.mark.slow
     def test_real_scans_with_the_phantoms_labels_do_not_become_a_synthetic_model(
         self, tmp_path: Path
     ) -> None:
@@ -222,6 +223,7 @@ class TestTrainSkcdf:
     RECIPE = "--recipe published --filters 2 --iterations 2 --validations 0 --patch-size 32 32 32"
     ALL = "--method skcdf --validations 3 --patience 1 --accumulate 2 --batch-size 1 --cache-gib 0"
 
+    @pytest.mark.slow
     def test_the_published_recipe_is_followed_but_for_what_is_given(
         self, small_pool: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

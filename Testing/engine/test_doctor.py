@@ -90,6 +90,7 @@ class TestHere:
         assert last["python"] == sys.executable and Path(last["site_packages"]).is_dir()
         assert first["packages"]["torch"]["state"] == "broken" and first["needed_bytes"] > 0
 
+    @pytest.mark.slow
     def test_people_get_lines(self, folder) -> None:
         done = doctor(folder / "packages")
         assert "torch: ready" in done.stdout and "device: " in done.stdout and "nibabel: ready" in done.stdout
@@ -260,6 +261,7 @@ class TestPlace:
         assert report.free_bytes == 2**30 and report.needed_bytes > 2**30
         assert "1.0 GiB are free there; installing takes about" in report.problems[0].message
 
+    @pytest.mark.slow
     def test_a_little_room_is_told_in_numbers_that_say_something(self, monkeypatch, tmp_path) -> None:
         monkeypatch.setattr(doctor_module, "_free_bytes", lambda folder: 3 * 2**20)
         problem = self.missing_torch(monkeypatch, tmp_path).look().problems[0]
@@ -282,6 +284,7 @@ class TestPlace:
         report = Doctor(environment={"HTTP_PROXY": "nonsense"}).look(trusting=True)
         assert report.problems == () and report.ready
 
+    @pytest.mark.slow
     def test_the_folder_to_work_in_is_looked_at(self, tmp_path, monkeypatch) -> None:
         (tmp_path / "file").write_bytes(b"")
         assert "cannot be written" in Doctor(tmp_path / "file" / "x").look(trusting=True).problems[0].message

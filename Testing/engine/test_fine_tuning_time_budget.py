@@ -71,6 +71,7 @@ class TestTimeBudget:
             shares = [report.done / report.total for report in told if report.phase == phase]
             assert shares[0] == 0 and shares[-1] == 1 and shares == sorted(shares)
 
+    @pytest.mark.slow
     def test_ends_a_training_on_a_machine_that_got_slower_with_the_best_so_far(self, pool, tune, monkeypatch):
         plain, lost = trainer_module.time.monotonic, [0.0]
         monkeypatch.setattr(trainer_module.time, "monotonic", lambda: plain() + lost[0])

@@ -38,6 +38,7 @@ class TestArguments:
         assert ended.value.code == 2
         assert "is no time: give hours" in capsys.readouterr().err
 
+    @pytest.mark.slow
     def test_all_choices_reach_the_engine(self, start, tmp_path):
         settings = [
             "--method",
@@ -87,6 +88,7 @@ class TestPeople:
         assert "not for diagnosis" in done.stdout
         assert "train 3/3" in done.stderr
 
+    @pytest.mark.slow
     def test_the_log_has_everything_with_times_and_grows(self, start, tmp_path):
         for _ in range(2):
             finished(start())
@@ -102,6 +104,7 @@ class TestPeople:
         ):
             assert text in log
 
+    @pytest.mark.slow
     def test_an_error_to_mend_has_a_hint_and_code_1(self, start, tmp_path):
         done = finished(start("--name", "mend"))
         assert (done.returncode, done.stderr) == (
@@ -110,6 +113,7 @@ class TestPeople:
         )
         assert "error: pool: there is no labelled case." in (tmp_path / "run" / "log.txt").read_text()
 
+    @pytest.mark.slow
     def test_an_unexpected_error_is_one_sentence_and_a_traceback_in_the_log(self, start, tmp_path):
         done = finished(start("--name", "unexpected"))
         log = tmp_path / "run" / "log.txt"
@@ -119,6 +123,7 @@ class TestPeople:
         )
         assert re.search(r"Traceback.*finetune_stand_in.*IndexError: of a list", log.read_text(), re.DOTALL)
 
+    @pytest.mark.slow
     def test_missing_torch_says_what_to_install(self, start):
         done = finished(start("--name", "no-torch"))
         assert done.returncode == 1
@@ -162,6 +167,7 @@ class TestPeople:
         assert "stopping at the next safe point: Ctrl-C" in done.stderr
         assert "ends with exit code 130" in (tmp_path / "run" / "log.txt").read_text()
 
+    @pytest.mark.slow
     def test_a_stop_file_does_the_same(self, start, tmp_path):
         child = start("--name", "works")
         wait_for_text(tmp_path / "run" / "log.txt", "train 1/")
@@ -183,6 +189,7 @@ class TestPeople:
             assert done.returncode == 1 and "there is no run to go on with" in done.stderr
             assert not (tmp_path / "run").exists()
 
+    @pytest.mark.slow
     def test_when_nobody_reads_any_more_the_run_goes_on_for_the_log(self, start, tmp_path):
         child = start(stderr=subprocess.STDOUT)
         child.stdout.close()
@@ -230,6 +237,7 @@ class TestParents:
         }
         assert "a library prints" in done.stderr
 
+    @pytest.mark.slow
     def test_curves_and_class_balance_are_events(self, start):
         events = self.events(finished(start("--progress", "json")).stdout)
         balance, *curve = (each for each in events if each["event"] in ("balance", "curve"))
@@ -240,6 +248,7 @@ class TestParents:
         ]
         assert curve[1]["organs"] == {"liver": 0.75, "spleen": None}
 
+    @pytest.mark.slow
     def test_errors_are_events_too(self, start):
         for name, message in (("mend", "pool: there is no"), ("unexpected", "unexpected IndexError")):
             done = finished(start("--progress", "json", "--name", name))
@@ -247,6 +256,7 @@ class TestParents:
             assert done.returncode == 1
             assert last["event"] == "error" and last["message"].startswith(message) and last["hint"]
 
+    @pytest.mark.slow
     def test_the_end_of_the_parent_stops_the_run(self, start, tmp_path):
         child = start("--name", "works", "--progress", "json", "--stdin", "watch", stdin=subprocess.PIPE)
         wait_for_line(child.stdout, '"progress"')
@@ -255,6 +265,7 @@ class TestParents:
         assert child.wait(LIMIT_S) == 130
         assert events[-1]["event"] == "stopped" and events[-1]["iteration"] > 0
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("arguments", [["--progress", "json"], ["--stdin", "watch"]])
     def test_a_parent_that_reads_no_more_is_gone_and_the_run_stops(self, start, tmp_path, arguments):
         """Where a launcher keeps the child's standard input open, this is how a dead parent shows."""

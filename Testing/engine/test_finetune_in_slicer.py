@@ -93,6 +93,7 @@ class TestInsideSlicer:
         assert done.returncode == 2
         assert "is no time" in done.stderr
 
+    @pytest.mark.slow
     def test_a_stopped_child_ends_it_with_130(self, start, slicer, tmp_path):
         child = start("--name", "works", program=slicer)
         wait_for_text(tmp_path / "run" / "log.txt", "train 1/")
@@ -101,6 +102,7 @@ class TestInsideSlicer:
         assert done.returncode == 130
         assert "is kept" in done.stdout
 
+    @pytest.mark.slow
     def test_ctrl_c_in_the_application_stops_the_child_with_a_checkpoint(self, start, slicer, tmp_path):
         child = start("--name", "works", program=slicer)
         wait_for_text(tmp_path / "run" / "log.txt", "train 1/")
@@ -110,6 +112,7 @@ class TestInsideSlicer:
         assert "is kept" in done.stdout
         assert (tmp_path / "run" / "checkpoint.safetensors").exists()
 
+    @pytest.mark.slow
     def test_when_the_application_is_killed_the_child_stops_with_a_checkpoint(self, start, slicer, tmp_path):
         child = start("--name", "works", program=slicer)
         wait_for_text(tmp_path / "run" / "log.txt", "train 1/")
@@ -117,6 +120,7 @@ class TestInsideSlicer:
         wait_for_text(tmp_path / "run" / "log.txt", "ends with exit code 130")
         assert (tmp_path / "run" / "checkpoint.safetensors").exists()
 
+    @pytest.mark.slow
     def test_when_only_the_launcher_is_killed_the_child_does_not_stay_behind(self, start, slicer, tmp_path):
         child = start("--name", "works", program=slicer)
         wait_for_text(tmp_path / "run" / "log.txt", "train 1/")
@@ -127,6 +131,7 @@ class TestInsideSlicer:
         assert finished(child).returncode == 128 + signal.SIGKILL
         assert "ends with exit code 130" in (tmp_path / "run" / "log.txt").read_text()
 
+    @pytest.mark.slow
     def test_json_events_pass_through_unchanged(self, start, slicer):
         done = finished(start("--progress", "json", program=slicer))
         lines = [line for line in done.stdout.splitlines() if line.startswith("{")]

@@ -99,6 +99,7 @@ def test_a_torch_without_the_library_computes_all_the_same(error, monkeypatch):
     assert network(image()).isfinite().all()
 
 
+@pytest.mark.slow
 def test_the_shipped_model_labels_a_phantom_as_it_did_the_plain_way(monkeypatch):
     """Unfolded, and all scores interpolated; labels may differ only where the best two scores are within 1e-4."""
     scan, _ = make_phantom(1000, shape=(64, 96, 112), spacing=(3.5, 3.5, 3.5), cut_off_share=0)

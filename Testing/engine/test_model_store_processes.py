@@ -31,6 +31,7 @@ def _said_until_killed(child: subprocess.Popen[str], chance: random.Random) -> l
     return [line for line in (first + rest).splitlines(keepends=True) if line.endswith("\n")]
 
 
+@pytest.mark.slow
 def test_a_killed_adding_leaves_whole_versions_only(store: ModelStore, bundle: Path) -> None:
     store.add("liver", bundle, **FACTS)
     code = f"""
@@ -58,6 +59,7 @@ while True:
     assert not list(store.root.glob(".*.new"))
 
 
+@pytest.mark.slow
 def test_a_killed_promoting_leaves_the_old_state_or_the_new_one(three: ModelStore) -> None:
     store = three
     changes = ("v1", "v2", "v3", "back", "v1", "back", "retire")

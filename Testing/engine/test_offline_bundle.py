@@ -94,6 +94,7 @@ def test_whatever_was_changed_lost_or_slipped_in_is_named(bundle):
         wheels_of(bundle)
 
 
+@pytest.mark.slow
 def test_a_failed_collecting_leaves_no_checksums_and_can_be_gone_on_with(registry, tmp_path):
     hidden = registry / "nibabel-5.3.0-py3-none-any.whl"
     hidden.rename(tmp_path / hidden.name)

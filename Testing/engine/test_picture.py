@@ -34,6 +34,7 @@ class TestOverlayPicture:
         white = (pixels == 255).all(2)[30:-140]
         assert white[:, middle:].sum() > 100  # the reference's outline
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "order", [AxisOrder((2, 0, 1), (True, False, True)), AxisOrder((1, 0, 2), (False, True, False))]
     )

@@ -221,7 +221,7 @@ def test_a_cpu_short_of_memory_takes_smaller_tiles_and_says_so(failure, make_pre
     assert np.array_equal(result.label_map.array, organ)
 
 
-@pytest.mark.parametrize("failures", range(5))
+@pytest.mark.parametrize("failures", [0, 1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3, 4))])
 def test_a_gpu_short_of_memory_climbs_down_step_by_step(failures, make_predictor, scan, monkeypatch, device):
     monkeypatch.setattr(memory_ladder, "choose_device", lambda name: device)
     image, organ = scan()
@@ -233,6 +233,7 @@ def test_a_gpu_short_of_memory_climbs_down_step_by_step(failures, make_predictor
     assert np.array_equal(result.label_map.array, organ)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("on_gpu", "rungs"), [(False, 2), (True, 5)])
 def test_when_nothing_helps_the_user_is_told(on_gpu, rungs, make_predictor, scan, device):
     image, organ = scan()

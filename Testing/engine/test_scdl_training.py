@@ -117,6 +117,7 @@ def test_the_loss_falls_and_tokens_find_their_proxies(make_trainer):
     assert last[2]["scdl_e2p"] < first[2]["scdl_e2p"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "options"), [("skcdf", {}), ("supervised", {"parts": "all", "anchors": "images"})]
 )
@@ -227,6 +228,7 @@ class TestFineTuning:
         assert name in start.fresh and not start.faithful
         assert "companion.distribution.encoder.0.weight" in start.carried
 
+    @pytest.mark.slow
     def test_begins_as_a_parent_that_knew_no_plugin(self, make_trainer):
         plain = make_trainer(replace(CONFIG, plugin="none"), "plain")
         plain.run()

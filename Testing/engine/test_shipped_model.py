@@ -84,6 +84,7 @@ def test_the_card_of_the_head_and_neck_model_is_of_cases_it_was_not_trained_on()
     assert len(tested) == 22 and not hashes & set(model.training.image_hashes)
 
 
+@pytest.mark.slow
 def test_the_head_and_neck_model_finds_every_organ_of_a_case_it_never_saw() -> None:
     if not OPENKBP.is_dir():
         pytest.skip("OpenKBP of ../shared/data is not here")

@@ -109,6 +109,7 @@ def test_an_identity_network_gives_the_label_map_back(shape, window, overlap, bl
     assert torch.allclose(scores, one_hot(torch.from_numpy(volume)[None, None])[0], atol=1e-5)
 
 
+@pytest.mark.slow
 @given(shapes, windows, overlaps, blends)
 @quick
 def test_an_identity_network_gives_the_scores_back(shape, window, overlap, blend):
@@ -129,6 +130,7 @@ def test_scores_are_those_of_plain_blending(shape, window, overlap, blend, batch
         assert np.abs(scores.numpy() - reference(options, volume, kept)).max() < 1e-4
 
 
+@pytest.mark.slow
 @given(shapes, windows, overlaps, st.integers(1, 20000))
 @example((20, 20, 20), (16, 16, 16), 0.5, TINY)
 @slow

@@ -235,6 +235,7 @@ class TestStandardInput:
         assert child.end() == (0, "done\n")
 
 
+@pytest.mark.slow
 class TestSeveralProcesses:
     @staticmethod
     def rank(folder: Path, rank: int, **options) -> Child:

@@ -259,6 +259,7 @@ class TestPatches:
             shown += int(changed.flatten(1).any(1).sum())
         assert 4 <= shown <= 16  # of 16; a patch shows something three times in four
 
+    @pytest.mark.slow
     def test_a_stopped_training_goes_on_with_the_same_couches(self, volume, tmp_path, device):
         assert volume.labels is not None
         thirds = 1 + np.arange(volume.labels.shape[2]) * 3 // volume.labels.shape[2]

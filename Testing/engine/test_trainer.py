@@ -280,6 +280,7 @@ def test_training_in_16_bit_is_as_repeatable_and_near_full_precision(make_traine
     assert outcomes[0][-1][1] == pytest.approx(make_trainer(config).run().history[-1][1], rel=0.02)
 
 
+@pytest.mark.slow
 def test_float16_scales_its_gradients_and_resumes_with_the_same_scale(make_trainer, toy_volumes, tmp_path):
     config = replace(CONFIG, iterations=3)
     fp16 = Device("cpu", torch.float16, "CPU")

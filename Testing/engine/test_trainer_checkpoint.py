@@ -31,7 +31,6 @@ PLAN = PreprocessingPlan(Intensity("window", -200, 400, 0, 100), spacing=(2.0, 2
 CONFIG = TrainingConfig(
     PLAN, patch_size=(32, 32, 32), filters=2, iterations=12, learning_rate=0.05, mirror=True, seed=3
 )
-SLOW = pytest.mark.slow
 SMALL_SKCDF = replace(
     CONFIG, method="skcdf", batch_size=1, unlabelled_batch_size=1, method_options={"dropout": 0.5}
 )
@@ -113,9 +112,8 @@ def test_a_stopped_training_goes_on_to_the_same_bits(stops, optimizer, make_trai
     assert_same_outcome(resumed, whole)
 
 
-@pytest.mark.parametrize(
-    "method", ["pseudo_label", *(pytest.param(each, marks=SLOW) for each in ("skcdf", "mean_teacher", "cps"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["pseudo_label", "skcdf", "mean_teacher", "cps"])
 def test_a_method_stopped_anywhere_goes_on_to_the_same_bits(method, make_trainer, volumes, monkeypatch):
     """Before a validation, inside one, between its end and the next step, and in the midst of training."""
     monkeypatch.setattr(trainer_module, "STATISTICS_BATCHES", 2)

@@ -181,6 +181,7 @@ class TestDeadline:
         assert first > 3 and 20 <= state.seconds < 24
 
 
+@pytest.mark.slow
 def test_a_rehearsal_measures_steps_and_validation_and_leaves_no_trace(make_trainer, tmp_path):
     found = rehearse(make_trainer())
     assert found.step > 0 and found.validation > 0

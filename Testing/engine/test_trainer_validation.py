@@ -168,6 +168,7 @@ class TestBestWeights:
 
 
 class TestPatience:
+    @pytest.mark.slow
     def test_ends_a_training_that_gets_no_better_wherever_it_was_stopped(self, scripted, make_trainer):
         outcomes, validated = scripted
         outcomes[:] = [0.1, 0.4, 0.4, 0.3, 0.9, 0.9]

@@ -39,7 +39,7 @@ def test_volumes_stay_in_memory_up_to_the_budget(toy_volumes, tmp_path):
     assert np.array_equal(kept[2].voxel_counts, toy_volumes[2].voxel_counts)
 
 
-@pytest.mark.parametrize("method", ["supervised", "skcdf"])
+@pytest.mark.parametrize("method", ["supervised", pytest.param("skcdf", marks=pytest.mark.slow)])
 def test_training_from_files_gives_the_same_bits(method, toy_volumes, device, tmp_path):
     labels = LabelSet.from_names("toy", ["spleen", "right_kidney", "left_kidney"])
     plan = PreprocessingPlan(Intensity("window", -200, 400, 0, 100), spacing=(2.0, 2.0, 2.0))

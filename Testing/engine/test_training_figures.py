@@ -46,7 +46,7 @@ def points(figures):
     return [each for each in figures if isinstance(each, CurvePoint)]
 
 
-@pytest.mark.parametrize("method", ["supervised", "skcdf"])
+@pytest.mark.parametrize("method", ["supervised", pytest.param("skcdf", marks=pytest.mark.slow)])
 def test_curves_have_losses_that_are_the_sum_of_their_parts_and_validations_with_every_organ(
     pool, tmp_path, method
 ):
@@ -59,7 +59,9 @@ def test_curves_have_losses_that_are_the_sum_of_their_parts_and_validations_with
     assert all(set(point.organs) == set(LABELS.names) for point in validations)
 
 
-@pytest.mark.parametrize(("method", "power"), [("supervised", 0.5), ("skcdf", 1.0)])
+@pytest.mark.parametrize(
+    ("method", "power"), [("supervised", 0.5), pytest.param("skcdf", 1.0, marks=pytest.mark.slow)]
+)
 def test_the_balance_says_what_a_voxel_of_each_organ_counts_against_background(pool, tmp_path, method, power):
     figures = listen(pool, tmp_path / "run", method=method)
     (balance,) = (each for each in figures if isinstance(each, ClassBalance))

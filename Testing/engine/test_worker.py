@@ -242,6 +242,7 @@ def test_places_to_look_at_come_with_the_labels(worker, workplace, tmp_path):
 
 
 class TestCancel:
+    @pytest.mark.slow
     def test_cancelling_and_asking_the_next_one_leaks_nothing(self, worker, workplace, tmp_path):
         process, output = psutil.Process(worker.hello["pid"]), tmp_path / "out.nii"
 
@@ -322,6 +323,7 @@ class TestCancel:
 
 
 class TestEnd:
+    @pytest.mark.slow
     def test_a_parent_that_is_killed_leaves_no_orphan_and_no_file(self, workplace, tmp_path):
         parent = f"""
 import sys
@@ -341,6 +343,7 @@ for event in worker.events(request):
         assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
         assert list(tmp_path.iterdir()) == []
 
+    @pytest.mark.slow
     def test_it_shuts_down_when_told_and_the_next_request_finds_another(self, worker, workplace, tmp_path):
         pid = worker.hello["pid"]
         process = psutil.Process(pid)

@@ -226,6 +226,7 @@ class TestImport:
             ask("pool_import", pool=pool.root, source=source, mapping=mapping, dry_run=True)
 
 
+@pytest.mark.slow
 class TestCancel:
     @pytest.fixture
     def scans(self, tmp_path: Path) -> list[str]:

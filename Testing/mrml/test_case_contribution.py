@@ -141,6 +141,7 @@ class TestExport:
         assert revision.proposal_dice == {SPLEEN: pytest.approx(0.8), ESOPHAGUS: 1.0}
         assert pool.verify().problems == ()
 
+    @pytest.mark.slow
     def test_the_worker_takes_the_fields_as_they_are(self, volume, segmentation, tmp_path):
         pool = LabelledPool.create(tmp_path / "pool", LABEL_SET, "CT")
         complete(segmentation, SPLEEN)

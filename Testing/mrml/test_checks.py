@@ -76,6 +76,7 @@ def test_a_new_one_takes_the_place_of_the_old_one(bench, volume):
     assert a.files == []
 
 
+@pytest.mark.slow
 def test_a_run_goes_before_it_and_the_worker_survives(bench, volume):
     a = bench("--stubborn")
     outcomes = check(a, volume)

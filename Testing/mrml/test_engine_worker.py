@@ -107,6 +107,7 @@ class TestCancel:
         assert a.worker.wait(number).cancelled
         assert len(a.children) == 1 and isAlive(a.worker.hello["pid"])
 
+    @pytest.mark.slow
     def test_what_does_not_obey_is_killed_after_two_seconds_and_another_one_warmed(self, bench):
         a = bench(command=launched(scripted("worker")))
         number = a.ask("ignore")
@@ -122,6 +123,7 @@ class TestCancel:
         assert a.hello()["pid"] != pid
         assert not a.worker.busy
 
+    @pytest.mark.slow
     def test_what_waits_behind_it_is_asked_of_the_new_one(self, bench):
         a = bench()
         stubborn, next_ = a.ask("ignore"), a.ask("answer", text="next")
@@ -182,6 +184,7 @@ class TestRealWorker:
         assert answer.result["running"] is None
         assert a.worker.hello["device"].startswith("CPU")
 
+    @pytest.mark.slow
     def test_it_is_a_worker_through_the_modules_own_main(self, bench):
         a = bench(command=launched([*engineCommand(sys.executable), "worker"]))
         assert a.worker.wait(a.ask("ping")).result is not None

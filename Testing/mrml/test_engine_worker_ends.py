@@ -125,6 +125,7 @@ class TestDeath:
 
 
 class TestStorm:
+    @pytest.mark.slow
     @pytest.mark.parametrize("seed", range(3))
     def test_whatever_happens_every_request_ends_once_and_no_process_stays(self, bench, seed):
         chance, a, pids, numbers = random.Random(seed), bench(command=launched(scripted("worker"))), set(), []
@@ -263,6 +264,7 @@ class TestShutdown:
         assert [a.answers[number].cancelled for number in numbers] == [True, True]
         assert waitUntil(lambda: not any(map(isAlive, pids)))
 
+    @pytest.mark.slow
     def test_one_that_does_not_end_by_itself_is_killed(self, bench):
         a = bench(command=launched(scripted("worker", "--deaf")))
         a.worker.warm()
@@ -279,6 +281,7 @@ class TestShutdown:
         a.worker.shutdown()
         a.worker.shutdown()
 
+    @pytest.mark.slow
     def test_a_parent_that_crashes_leaves_no_worker(self, tmp_path):
         program = f"""
 import os, sys

@@ -173,6 +173,7 @@ class TestRealDoctor:
         assert readiness.device.startswith("CPU") and readiness.packages["torch"].version
         assert readiness.sitePackages and readiness.freeBytes > 0 and readiness.python == sys.executable
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("program", "words"),
         [
@@ -315,6 +316,7 @@ class TestFromFolder:
         folder.mkdir()
         return folder
 
+    @pytest.mark.slow
     def test_what_is_missing_is_installed_and_nothing_else(self, bench, installed, wheels):
         for name, version in (("torch", "2.3.1"), ("nibabel", "5.3.0"), ("safetensors", "0.5.0")):
             makeWheel(wheels, name, version)

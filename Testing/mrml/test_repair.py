@@ -77,6 +77,7 @@ def test_a_package_of_which_half_is_left_is_replaced(environment, pip, wheels, t
     assert (environment / "safetensors").exists()
 
 
+@pytest.mark.slow
 def test_a_repair_from_a_folder_leaves_alone_what_the_packages_need(environment, pip, wheels):
     numpy = makeWheel(wheels, "numpy", "1.0")
     putInstalled(numpy, environment)

@@ -92,6 +92,7 @@ def test_one_that_was_closed_before_its_turn_is_told_by_its_name(slicer, bench, 
     assert "closed before its turn" in row.ends[0][2].outcome.error.message
 
 
+@pytest.mark.slow
 def test_cancel_ends_the_run_and_begins_no_other(slicer, bench, volumes):
     a = bench("--stubborn")
     row = Row(a, volumes)

@@ -144,6 +144,7 @@ class TestRealEngine:
         assert np.linalg.norm(scans.segmentCentre(slicer, outcome.segmentationNode, "liver") - truth) < 15
         assert a.files == []
 
+    @pytest.mark.slow
     def test_it_computes_the_chosen_organs_within_the_region_only(self, slicer, bench, phantom):
         volume, labels = phantom
         value = LabelSet.load("phantom13").value_of("liver")

@@ -103,10 +103,15 @@ class Sections(VTKObservationMixin):
         self.window.deleteLater()
 
     def settle(self) -> None:
-        """Waits until nothing is put off any more."""
+        """Waits until nothing is put off any more; what is put off for a moment need not wait for it."""
         timers = [timer for timer in self.window.findChildren(qt.QTimer) if timer.isSingleShot()]
         slicer.app.processEvents()
+        moments = [timer.interval for timer in timers]
+        for timer in timers:
+            timer.setInterval(0)
         assert user.pump(lambda: not any(timer.isActive() for timer in timers))
+        for timer, moment in zip(timers, moments, strict=True):
+            timer.setInterval(moment)
 
     def run(self, seconds: float = 20.0) -> None:
         """Presses the button and waits for the end."""

@@ -311,6 +311,7 @@ class TestModels:
         user.click(bench.ui.importModelButton)
         assert any("no file with a model" in text for text in dialogs.texts)
 
+    @pytest.mark.slow
     def test_a_file_that_cannot_be_written_is_told(self, bench, dialogs, tmp_path):
         dialogs.answer("Export", tmp_path / "nowhere" / "deep" / "given.zip")
         (tmp_path / "nowhere").write_text("a file")
@@ -346,6 +347,7 @@ class TestLog:
         bench.workspace.closeProject()
         assert "No project is open" in bench.ui.logLabel.text
 
+    @pytest.mark.slow
     def test_what_a_worker_says_reaches_it(self, bench):
         user.click(bench.ui.logButton)
         answer = bench.workspace.worker.wait(bench.workspace.worker.request("ping", {}))

@@ -101,6 +101,7 @@ def test_the_window_opens_with_three_ways_to_choose_and_nothing_to_press_before(
     screenshot(window.window, "import_empty")
 
 
+@pytest.mark.slow
 def test_a_label_that_is_not_clear_holds_up_the_import_until_it_is_decided(
     window, workspace, dialogs, foreign, screenshot
 ):

@@ -48,6 +48,7 @@ def words(panel: Any) -> str:
     return "\n".join(str(label.text) for label in panel.widget.findChildren(QLabel) if label.isVisible())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "told"),
     [
@@ -73,6 +74,7 @@ def test_a_pytorch_that_does_not_work_is_a_sentence_up_to_train(torch, module, t
     assert "Traceback" not in words(panel) and "File " not in words(panel)
 
 
+@pytest.mark.slow
 def test_a_worker_that_the_system_kills_costs_no_case_that_it_had_not_begun(torch, module, tmp_path):
     torch.write_text("raise ImportError('not there')")  # a pool needs none, and the worker is there at once
     panel = module.panel

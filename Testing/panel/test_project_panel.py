@@ -202,6 +202,7 @@ class TestPhantom:
         bench.changed()
         assert "Segment" not in bench.ui.warningLabel.text
 
+    @pytest.mark.slow
     def test_the_second_time_nothing_is_asked(self, bench, dialogs, tmp_path, monkeypatch):
         monkeypatch.setenv("HOME", str(tmp_path))
         dialogs.answer("Try the phantom", "Make it here")

@@ -188,6 +188,7 @@ class TestWorker:
         worker = makeWorker(scripted("worker"))
         assert worker.wait(worker.request("answer", {})).result is not None
 
+    @pytest.mark.slow
     def test_what_does_not_obey_is_replaced(self, makeWorker, pump):
         worker = makeWorker(launched(scripted("worker")))
         answers = self.ask(worker, "ignore")

@@ -23,6 +23,7 @@ def oldModulesAfterwards() -> Iterator[None]:
     sys.modules.update(before)
 
 
+@pytest.mark.slow
 def test_the_new_panel_has_the_scenes_project_and_changes_parameters(slicer, module, tmp_path):
     from skcdf.labels import LabelSet
 

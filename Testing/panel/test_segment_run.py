@@ -47,6 +47,7 @@ class TestARun:
         assert ui.statusLabel.text == "Cancelled. The scene is as it was."
         assert segmentations(slicer) == [] and ui.segmentButton.enabled
 
+    @pytest.mark.slow
     def test_an_engine_that_does_not_obey_is_ended_within_seconds(self, slicer, sections, ui, scan):
         sections.useEngine("--stubborn")
         scan()
@@ -117,6 +118,7 @@ class TestARun:
         assert "was changed during the segmentation" in ui.statusLabel.text
         assert segmentations(slicer) == []
 
+    @pytest.mark.slow
     def test_closing_the_scene_ends_the_run_and_the_next_scene_works(self, slicer, sections, ui, scan):
         sections.useEngine("--late-result")
         scan()

@@ -250,6 +250,7 @@ def test_a_slicer_without_its_python_is_told(bench, home, screenshot):
     screenshot(bench.section.widget, "set_up_unknown")
 
 
+@pytest.mark.slow
 def test_the_engines_own_doctor_is_understood(slicer):
     from SKCDFSegmenterLib.Panels.ProjectPanel import ProjectPanel
 

@@ -211,6 +211,7 @@ def test_without_safetensors_segment_says_so_before_it_is_pressed(slicer, home):
         bench.close()
 
 
+@pytest.mark.slow
 def test_what_could_not_be_known_of_a_scan_is_asked_anew_after_a_run(slicer, home):
     import types
 

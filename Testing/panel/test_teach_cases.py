@@ -34,6 +34,7 @@ def test_completed_organs_are_checked_and_stay_so(teach, project, case, pump, pi
     picture(teach.window, "teach-add-case")
 
 
+@pytest.mark.slow
 def test_what_was_completed_just_before_the_click_is_in_the_preview(teach, project, case, pump):
     from SKCDFSegmenterLib.SegmentRecord import setCompleted
 

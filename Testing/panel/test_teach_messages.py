@@ -41,6 +41,7 @@ def test_after_rolling_back_only_one_line_says_which_model_is_in_use(teach, open
     assert not versions.ui.statusLabel.text
 
 
+@pytest.mark.slow
 def test_that_the_pool_has_no_case_is_not_said_any_more_when_it_has_one(teach, pump, tmp_path):
     from teaching import loadToyCase
 
@@ -94,6 +95,7 @@ def test_that_the_pool_has_no_case_is_not_said_any_more_after_an_import(teach, p
     assert not teach.panel.training.ui.statusLabel.isVisible()
 
 
+@pytest.mark.slow
 def test_another_choice_takes_back_what_was_said_of_the_one_before(teach, opened, toys, monkeypatch):
     opened(toys)
     box = teach.panel.training
@@ -110,6 +112,7 @@ def test_another_choice_takes_back_what_was_said_of_the_one_before(teach, opened
         assert not box.ui.statusLabel.isVisible()
 
 
+@pytest.mark.slow
 class TestStopped:
     def test_its_own_settings_stand_there_beside_what_is_chosen(self, teach, opened, stopped, picture):
         opened(stopped)

@@ -79,6 +79,7 @@ def test_stop_quit_and_resume_until_there_is_a_new_model(teach, opened, toys, pu
         assert not box.ui.statusLabel.isVisible(), "there is nothing below to be seen any more"
 
 
+@pytest.mark.slow
 def test_a_stop_before_the_first_checkpoint_says_that_training_begins_anew(teach, opened, toys, pump):
     opened(toys)
     box, teaching = teach.panel.training, teach.workspace.teaching
@@ -94,6 +95,7 @@ def test_a_stop_before_the_first_checkpoint_says_that_training_begins_anew(teach
     assert box.ui.trainButton.text == "Train"
 
 
+@pytest.mark.slow
 def test_cases_can_be_added_while_a_training_runs_and_count_for_the_next_one(
     teach, opened, toys, pump, picture
 ):
@@ -136,6 +138,7 @@ def test_an_engine_that_cannot_start_is_told_and_train_is_offered_again(
     assert teach.panel.training.ui.methodComboBox.enabled
 
 
+@pytest.mark.slow
 def test_the_model_of_a_night_waits_with_its_table_and_can_be_put_into_use(teach, opened, trained, picture):
     opened(trained)
     teach.parameters.modelReference = "Toys@v1"

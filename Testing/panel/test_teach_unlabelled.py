@@ -16,6 +16,7 @@ pytestmark = pytest.mark.usefixtures("slicer")
 project, case = teach_case.project, teach_case.case  # the fixtures of this file
 
 
+@pytest.mark.slow
 def test_loaded_volumes_are_added_without_labels_and_not_twice(teach, project, case, pump, picture):
     import qt
 

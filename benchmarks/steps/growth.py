@@ -19,7 +19,7 @@ BATCHES = (1, 2, 4, 8)
 
 def sweeps(base: Case) -> Iterator[tuple[str, list[tuple[float, Case]]]]:
     """Name of each axis, and its values with their cases."""
-    yield "patch, voxels", [(math.prod(patch), replace(base, patch=patch)) for patch in PATCHES]
+    yield "patch, thousand voxels", [(math.prod(p) // 1000, replace(base, patch=p)) for p in PATCHES]
     yield "classes", [(value, replace(base, classes=value)) for value in CLASSES]
     yield "filters", [(value, replace(base, filters=value)) for value in FILTERS]
     yield "batch, labelled patches", [(value, replace(base, batch=value)) for value in BATCHES]
