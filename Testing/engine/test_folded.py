@@ -108,7 +108,7 @@ def test_the_shipped_model_labels_a_phantom_as_it_did_the_plain_way(monkeypatch)
     monkeypatch.setattr(predictor, "fold", lambda network: None)
     plain = Predictor(default_model(), device)
     prepared, attempt = plain.prepare(scan), plain.ladder()[0]
-    slabs = plain.window(attempt).scan(prepared.volume, plain._predict_on(device), occupied=prepared.occupied)
+    slabs = plain.window(attempt).scan(prepared.volume, plain.network_on(device), occupied=prepared.occupied)
     scores = torch.cat([each.clone() for _, each in slabs], 1)
     fine = F.interpolate(scores[None], prepared.placement.crop_shape, mode="trilinear")[0]
     labels, _, _ = fast.label(prepared, attempt, None, unsure=False)

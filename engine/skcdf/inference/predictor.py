@@ -257,7 +257,7 @@ class Predictor:
         labels = np.zeros(target, np.uint8 if classes <= 256 else np.uint16)
         found = UncertaintyMap(shape, classes) if unsure else None
         tiles = make_tiles(shape, target, len(window.tiles(shape)), unsure)
-        sweep = _Sweep(scan, window, self._predict_on(attempt.device))
+        sweep = _Sweep(scan, window, self.network_on(attempt.device))
         for index, z, scores in sweep.slabs([tile.needed for tile in tiles]):
             tile = tiles[index]
             tile.labeller.label(z, tile.for_labels(scores), labels)
@@ -270,7 +270,7 @@ class Predictor:
         window = self.window(attempt)
         found = UncertaintyMap(shape, classes)
         disagreement = Disagreement(classes, blending_weights(window.window, window.blend))
-        predict = self._predict_on(attempt.device, disagreement if self.has_views else None)
+        predict = self.network_on(attempt.device, disagreement if self.has_views else None)
         sweep = _Sweep(scan, window, predict)
         rows = even_ranges(shape[1], min(len(window.tiles(shape)), shape[1]))
         for tile, z, scores in sweep.slabs(rows):
@@ -290,7 +290,7 @@ class Predictor:
             attempt.memory_limit,
         )
 
-    def _predict_on(
+    def network_on(
         self, device: Device, disagreement: Disagreement | None = None
     ) -> Callable[[Tensor], Tensor]:
         """Scores of windows; ``disagreement`` also takes those of the other heads."""
