@@ -12,7 +12,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "features.md").read_text("utf-8")
 TEST = re.compile(r"`(engine|mrml|panel)/(test_\w+)::(test_\w+)`")
-SLOW = "pytest.mark.slow"
 ANSWER = re.compile(r"\*\*(yes|partly|no)\*\*")
 OTHERS_HAVE, NONE_HAS = 43, 20
 
@@ -25,26 +24,20 @@ def rows(title: str) -> dict[int, tuple[str, str]]:
 
 
 @functools.cache
-def slowness_of(path: Path) -> dict[str, bool]:
-    """The names of a file's functions, of its classes, too, and whether each is marked slow."""
-    tree = ast.parse(path.read_text("utf-8"))
-    found: dict[str, bool] = {}
-    for node in (tree, *(node for node in tree.body if isinstance(node, ast.ClassDef))):
-        for function in node.body:
-            if isinstance(function, ast.FunctionDef):
-                found[function.name] = SLOW in (*decorators(node), *decorators(function))
-    return found
-
-
-def decorators(node: ast.AST) -> list[str]:
-    return [ast.unparse(each) for each in getattr(node, "decorator_list", ())]
+def functions_of(path: Path) -> set[str]:
+    """The names of a file's functions, of its classes, too."""
+    return {
+        node.name
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    }
 
 
 @pytest.mark.parametrize(("folder", "file", "name"), sorted(set(TEST.findall(DOCUMENT))))
 def test_every_test_that_is_named_is_there(folder, file, name):
     path = ROOT / "Testing" / folder / f"{file}.py"
     assert path.is_file(), f"{folder}/{file}"
-    assert name in slowness_of(path)
+    assert name in functions_of(path)
 
 
 def test_nothing_that_looks_like_a_test_is_misspelt():
@@ -64,10 +57,6 @@ def test_every_feature_is_answered_and_what_is_claimed_is_shown(title, count):
         (word,) = ANSWER.findall(answer)[:1] or [None]
         assert word is not None, f"{title}, {number}: neither yes nor partly nor no"
         assert word == "no" or TEST.search(shown), f"{title}, {number}: {word}, but no test shows it"
-        assert word == "no" or not all(
-            slowness_of(ROOT / "Testing" / folder / f"{file}.py")[name]
-            for folder, file, name in TEST.findall(shown)
-        ), f"{title}, {number}: shown by slow tests only"
         assert word == "yes" or len(answer) > len("**partly**: ") + 10, f"{title}, {number}: says not why"
 
 

@@ -122,6 +122,7 @@ class TestMethod:
         assert any("parts for scans without labels start untrained" in note for note in outcome.notes)
         assert len(training.image_hashes) == 4
 
+    @pytest.mark.slow
     def test_skcdf_without_unlabelled_scans_takes_the_labelled_ones_and_says_so(self, pool, tune):
         outcome = tune(pool, method="skcdf")
         assert outcome.model.training.unlabelled_cases == 0
@@ -141,6 +142,7 @@ class TestSmallPools:
 
 
 class TestOrgans:
+    @pytest.mark.slow
     def test_that_nobody_annotates_survive_the_fine_tuning_of_another(self, cases, tune, knowing, tmp_path):
         members = [Member(cases[2], annotated=("spleen",)), Member(cases[3], "validation")]
         settings = {"iterations": 10, "validations": 0, "augmentation": "none"}

@@ -105,6 +105,7 @@ def test_the_command_says_that_nothing_was_gained_and_no_candidate_added(
     assert versions() == before
 
 
+@pytest.mark.slow
 def test_a_start_that_another_method_changed_enters_the_store_but_is_marked(pool, workplace, tmp_path):
     said: list[str] = []
     options = {"store": tmp_path / "store", "settings": STANDSTILL, "said": said}

@@ -78,7 +78,14 @@ def slicer(tmp_path):
 
 
 class TestInsideSlicer:
-    @pytest.mark.parametrize(("name", "code"), [("good", 0), ("mend", 1), ("unexpected", 1), ("crash", 77)])
+    @pytest.mark.parametrize(
+        ("name", "code"),
+        [
+            ("good", 0),
+            ("crash", 77),
+            *(pytest.param(each, 1, marks=pytest.mark.slow) for each in ("mend", "unexpected")),
+        ],
+    )
     def test_the_application_ends_with_the_childs_exit_code(self, start, slicer, name, code):
         done = finished(start("--name", name, program=slicer))
         assert done.returncode == code, done.stderr
@@ -167,6 +174,7 @@ class TestInsideSlicer:
 class TestScript:
     """``training/finetune.py`` without Slicer."""
 
+    @pytest.mark.slow
     def test_it_is_the_command(self, start):
         done = finished(start("--name", "mend", program=(sys.executable, str(SCRIPT), "--")))
         assert (done.returncode, done.stderr) == (

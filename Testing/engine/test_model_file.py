@@ -270,6 +270,7 @@ class TestBombs:
 NAMES = st.text(st.sampled_from("ab./\\:~ ä\x01CON-_"), min_size=1, max_size=12)
 
 
+@pytest.mark.slow
 @given(names=st.lists(st.one_of(NAMES, st.text(min_size=1, max_size=8)), max_size=5), prefix=st.booleans())
 @example(names=["../model.json"], prefix=False)
 @example(names=["a/../../x"], prefix=True)

@@ -108,6 +108,7 @@ def test_every_revision_that_had_returned_is_the_current_one_after_a_kill(pool, 
     assert not list((pool.root / "imagesUn").iterdir())
 
 
+@pytest.mark.slow
 def test_two_programs_that_add_at_once_lose_nothing(pool, repeated):
     count = repeated(5, 50)
     children = [start(pool, "add", prefix, count) for prefix in ("ann", "bob")]

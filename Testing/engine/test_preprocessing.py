@@ -98,6 +98,7 @@ def test_paste_fills_what_was_cropped_away(axis_order):
     assert set(np.unique(pasted)) == {1, 7}
 
 
+@pytest.mark.slow
 @given(
     spacing=st.tuples(spacings, spacings, spacings),
     where=st.tuples(*[st.floats(0.3, 0.7)] * 3),

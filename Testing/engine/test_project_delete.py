@@ -87,6 +87,7 @@ class TestWhole:
         assert files_of(project.root) == {place}
         assert own == left[0] or own.is_relative_to(left[0])
 
+    @pytest.mark.slow
     @given(
         places=st.lists(
             st.tuples(

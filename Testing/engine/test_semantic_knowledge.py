@@ -227,6 +227,7 @@ class TestMemory:
         largest = self.step(kind, 0.0, images, labelled)
         assert largest.entries < 1024 * 2048  # a single map of one query image and one cell
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("kind", ["local", "global"])
     def test_with_dropout_a_bounded_part_of_them_exists_at_a_time(self, kind):
         largest = self.step(kind, 0.1, 2, 1)

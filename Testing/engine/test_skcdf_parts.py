@@ -186,7 +186,9 @@ class TestWhatGoes:
         assert make(("balanced",), gamma=0.5).voxel_weights() == pytest.approx((1, 10, 45**0.5, 45**0.5))
 
 
-@without
+@pytest.mark.parametrize(
+    "parts", [OPTIONS, *(pytest.param((each,), marks=pytest.mark.slow) for each in OPTIONS)], ids="+".join
+)
 def test_what_is_left_trains_and_its_model_segments_as_in_training(parts, make_trainer, tmp_path):
     trainer = make_trainer(parts)
     before = {name: each.clone() for name, each in trainer.method.network.state_dict().items()}

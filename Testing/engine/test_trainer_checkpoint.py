@@ -91,7 +91,10 @@ def assert_same_outcome(trainer: Trainer, other: Trainer) -> None:
     assert kept[0] == kept[1]
 
 
-@pytest.mark.parametrize(("optimizer", "stops"), [("sgd", [0, 5, 6, 8]), ("adamw", [1, 2, 4, 7])])
+@pytest.mark.parametrize(
+    ("optimizer", "stops"),
+    [("sgd", [0, 5, 6, 8]), pytest.param("adamw", [1, 2, 4, 7], marks=pytest.mark.slow)],
+)
 def test_a_stopped_training_goes_on_to_the_same_bits(stops, optimizer, make_trainer, monkeypatch):
     monkeypatch.setattr(trainer_module, "HISTORY_STEP", 4)
     config = replace(

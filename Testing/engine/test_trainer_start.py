@@ -99,9 +99,8 @@ class TestWarmUp:
             replace(CONFIG, warm_up=-1)
 
 
-@pytest.mark.parametrize(
-    "config", [CONFIG, pytest.param(SKCDF, marks=pytest.mark.slow)], ids=["supervised", "skcdf"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("config", [CONFIG, SKCDF], ids=["supervised", "skcdf"])
 def test_a_stopped_training_goes_on_to_the_same_bits(config, make_trainer):
     """In the start's validation, in the warm-up, before a later validation."""
     whole = make_trainer(config, "whole")

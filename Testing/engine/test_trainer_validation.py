@@ -229,6 +229,7 @@ def test_an_organ_that_no_case_was_annotated_for_is_refused_unless_its_mirror_im
     train([True, True, False, True], True)
 
 
+@pytest.mark.slow
 class TestKeptWeights:
     def test_belong_to_the_validation_that_the_checkpoint_names_wherever_the_training_is_killed(
         self, scripted, make_trainer, monkeypatch

@@ -338,6 +338,7 @@ class TestFromFolder:
         with pytest.raises(SkcdfError, match="there are no Python packages"):
             bench("missing").installation.installFromFolder(wheels)
 
+    @pytest.mark.slow
     def test_a_bundle_is_compared_with_its_checksums_before_anything_is_installed(
         self, bench, installed, tmp_path
     ):

@@ -176,6 +176,7 @@ def test_phantoms_with_organs_bring_them_as_drawn_by_hand(slicer, sampleData, ap
     assert [case.volumeNode.GetName() for case in loadedCases()] == [each.name for each in withOrgans]
 
 
+@pytest.mark.slow
 def test_one_phantom_ends_within_organs_and_the_others_are_whole(patients):
     label_set = LabelSet.load(PHANTOM_LABELS)
     kidneys = [label_set.value_of(name) for name in ("left_kidney", "right_kidney")]

@@ -118,6 +118,7 @@ def test_a_root_that_is_a_file_is_an_error_to_use(tmp_path):
         TemporaryFolder(tmp_path / "file")
 
 
+@pytest.mark.slow
 def test_an_application_that_crashes_in_the_middle_of_a_run_leaves_nothing_for_long(slicer, tmp_path):
     from SKCDFSegmenterLib.EngineWorker import EngineWorker
     from SKCDFSegmenterLib.VolumeSegmenter import VolumeSegmenter

@@ -132,6 +132,7 @@ def test_a_label_that_is_not_clear_holds_up_the_import_until_it_is_decided(
     screenshot(window.window, "import_done")
 
 
+@pytest.mark.slow
 def test_a_label_can_be_left_out(window, workspace, dialogs, foreign):
     take(window, dialogs, foreign)
     table = window.ui.labelsTable

@@ -72,6 +72,7 @@ def test_the_views_stand_beside_the_panel_as_in_slicer(pictures):
             assert view[height // 2, 5].max() < 60
 
 
+@pytest.mark.slow
 def test_a_part_is_drawn_whole_and_in_few_colours(pictures):
     part = pictures["part"]
     assert 380 < part.shape[1] < 460 and part.shape[0] > 100

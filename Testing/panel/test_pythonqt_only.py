@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -22,6 +23,7 @@ NEWER_THAN_QT_5 = {"checkStateChanged", "enabledChanged", "checkableChanged", "v
 scripts = pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 
 
+@functools.cache
 def parsed(path):
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 

@@ -70,6 +70,7 @@ def test_that_the_pool_has_no_case_is_not_said_any_more_when_it_has_one(teach, p
     assert not review.ui.statusLabel.isVisible()
 
 
+@pytest.mark.slow
 def test_that_the_pool_has_no_case_is_not_said_any_more_after_an_import(teach, pump, tmp_path):
     from teaching import UI, loadToyCase
 
@@ -139,6 +140,7 @@ class TestStopped:
         assert "Its time is nearly used: Resume will finish it and compare." in said
 
 
+@pytest.mark.slow
 class TestTime:
     def test_comes_with_how_much_is_chosen(self, teach, opened, toys):
         opened(toys)

@@ -127,6 +127,7 @@ def test_a_pool_without_labelled_cases_is_told_in_a_line(teach, tmp_path):
     assert teach.panel.training.ui.trainButton.text == "Train"
 
 
+@pytest.mark.slow
 def test_an_engine_that_cannot_start_is_told_and_train_is_offered_again(
     teach, opened, toys, pump, monkeypatch
 ):
@@ -160,6 +161,7 @@ def test_the_model_of_a_night_waits_with_its_table_and_can_be_put_into_use(teach
     assert "Toys v2 (in use)" in teach.panel.training.ui.startComboBox.currentText
 
 
+@pytest.mark.slow
 def test_keeping_the_old_model_is_remembered(teach, opened, trained):
     folder = opened(trained)
     box = teach.panel.outcome
@@ -171,6 +173,7 @@ def test_keeping_the_old_model_is_remembered(teach, opened, trained):
     assert not box.widget.isVisible()
 
 
+@pytest.mark.slow
 def test_versions_show_state_date_and_parent_and_lead_back(teach, opened, trained, picture):
     opened(trained)
     box = teach.panel.versions
@@ -194,6 +197,7 @@ def test_versions_show_state_date_and_parent_and_lead_back(teach, opened, traine
     assert "Not done." in box.ui.statusLabel.text
 
 
+@pytest.mark.slow
 def test_the_report_opens_in_the_browser_and_a_deleted_one_is_told(teach, opened, trained, monkeypatch):
     import qt
 
@@ -227,6 +231,7 @@ def test_the_report_opens_in_the_browser_and_a_deleted_one_is_told(teach, opened
     assert "There is no report of that training" in box.ui.statusLabel.text
 
 
+@pytest.mark.slow
 def test_the_next_case_to_review_comes_beside_what_is_in_the_scene(
     teach, opened, toys, pump, slicer, picture
 ):
@@ -257,6 +262,7 @@ def test_the_next_case_to_review_comes_beside_what_is_in_the_scene(
     assert "That was the last one" in box.ui.statusLabel.text
 
 
+@pytest.mark.slow
 def test_a_scan_to_review_that_is_loaded_already_is_not_loaded_again(teach, opened, toys, pump, slicer):
     pool = opened(toys) / "pool"
     for number, file in enumerate(sorted((pool / "imagesUn").glob("*.nii.gz"))):
@@ -277,6 +283,7 @@ def test_a_scan_to_review_that_is_loaded_already_is_not_loaded_again(teach, open
     }
 
 
+@pytest.mark.slow
 def test_the_organs_of_the_scan_that_is_worked_on_stay_chosen(teach, opened, toys, pump, slicer):
     opened(toys)
     box = teach.panel.review

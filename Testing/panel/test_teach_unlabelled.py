@@ -37,6 +37,7 @@ def test_loaded_volumes_are_added_without_labels_and_not_twice(teach, project, c
     picture(teach.window, "teach-unlabelled")
 
 
+@pytest.mark.slow
 def test_a_loaded_volume_that_is_refused_is_called_by_its_own_name(teach, project, case, pump, slicer):
     import qt
 
