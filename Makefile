@@ -29,7 +29,7 @@ demo: $(VENV)/.demo
 	@echo "See demo/organs.png (picture), demo/organs.nii.gz (label map) and demo/organs.csv (table)."
 
 # A half of the tests each, so that what the tests of a file share is made once; then the idle takes from the busy.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
 
 test: lint rendering
 	$(PYTEST)

@@ -41,6 +41,7 @@ class TestKeepFreedMemory:
     def test_spares_the_pages_of_a_block_that_is_asked_for_again(self):
         assert faults_of_a_repeated_block(True, 2**25) < FEW <= faults_of_a_repeated_block(False, 2**25)
 
+    @pytest.mark.slow
     def test_gives_the_largest_blocks_back(self):
         assert faults_of_a_repeated_block(True, 2 * KEPT) >= FEW
 

@@ -135,6 +135,7 @@ class TestNnunetRaw:
         with pytest.raises(SkcdfError, match="two cases called a"):
             open_dataset(root)
 
+    @pytest.mark.slow
     @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(key=st.sampled_from([*NNUNET, "dataset", "name", "training"]), value=json_values)
     def test_with_any_description_gives_a_data_set_or_an_error(self, root, key, value):
@@ -194,6 +195,7 @@ class TestMsdTask:
         with pytest.raises(SkcdfError, match="2 channels"):
             open_dataset(root)
 
+    @pytest.mark.slow
     @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(key=st.sampled_from([*MSD, "validation"]), value=json_values)
     def test_with_any_description_gives_a_data_set_or_an_error(self, root, key, value):

@@ -77,6 +77,7 @@ def done(folder) -> subprocess.CompletedProcess[str]:
     return doctor(folder / "packages", "--json", "--folder", str(folder / "new" / "project"))
 
 
+@pytest.mark.slow
 class TestHere:
     """This Python, which runs the tests, has everything."""
 
@@ -90,7 +91,6 @@ class TestHere:
         assert last["python"] == sys.executable and Path(last["site_packages"]).is_dir()
         assert first["packages"]["torch"]["state"] == "broken" and first["needed_bytes"] > 0
 
-    @pytest.mark.slow
     def test_people_get_lines(self, folder) -> None:
         done = doctor(folder / "packages")
         assert "torch: ready" in done.stdout and "device: " in done.stdout and "nibabel: ready" in done.stdout

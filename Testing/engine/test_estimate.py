@@ -43,6 +43,7 @@ def scan(shape: tuple[int, int, int] = (40, 60, 60), spacing: float = 3.0) -> Im
 
 
 class TestWindows:
+    @pytest.mark.slow
     @given(
         shape=st.tuples(*[st.integers(8, 70)] * 3),
         overlap=st.sampled_from([None, 0.0, 0.3, 0.6]),

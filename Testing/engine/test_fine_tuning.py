@@ -52,6 +52,7 @@ class TestFromNone:
         assert [entry[0] for entry in state_of(tmp_path / "run").validations] == [2]
 
 
+@pytest.mark.slow
 class TestUsualVolumes:
     def test_of_three_whole_training_cases_are_in_the_model_and_of_fewer_not(self, cases, tune, tmp_path):
         members = [Member(case, annotated=("spleen", "right_kidney")) for case in cases[2:4]]
@@ -164,6 +165,7 @@ class TestOrgans:
         assert filled.annotated.all() and len(filled.locations[2]) and (filled.labels == 2).any()
         assert np.array_equal(kept.labels, everywhere.labels)
 
+    @pytest.mark.slow
     def test_that_a_pool_has_just_got_are_left_out_loudly_until_someone_annotates_them(
         self, cases, tune, tmp_path
     ):

@@ -104,6 +104,7 @@ class TestRunFolder:
             store.roll_back("toy")
 
 
+@pytest.mark.slow
 class TestStore:
     """A finished training enters the store, whatever else lies there."""
 

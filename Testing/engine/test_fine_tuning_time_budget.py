@@ -61,6 +61,7 @@ class TestTimeBudget:
             tune(pool, time_budget_s=1.0)
         assert "Give at least" in refusal.value.hint
 
+    @pytest.mark.slow
     def test_is_measured_and_the_start_is_validated_under_names_of_their_own(self, pool, tune):
         told: list[Progress] = []
         tune(pool, time_budget_s=600.0, progress=told.append)

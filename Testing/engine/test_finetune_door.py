@@ -76,6 +76,7 @@ class TestArguments:
 
 
 class TestPeople:
+    @pytest.mark.slow
     def test_a_good_end_says_where_the_model_and_how_much_better(self, start, tmp_path):
         done = finished(start())
         assert done.returncode == 0

@@ -94,6 +94,7 @@ def check_result(output: Path) -> None:
     assert sorted(path.name for path in output.iterdir()) == ["pool", "test"]
 
 
+@pytest.mark.slow
 class TestSynapse:
     def test_the_script_makes_pool_and_test_set_from_the_archive(self, prepared: tuple[Path, str]) -> None:
         output, printed = prepared

@@ -353,6 +353,7 @@ class TestBrokenPool:
         with pytest.raises(SkcdfError, match="malformed"):
             open_dataset(pool.root)
 
+    @pytest.mark.slow
     @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(data=st.data())
     def test_any_change_of_a_case_file_gives_a_data_set_or_an_error(self, pool, data):

@@ -256,7 +256,6 @@ class TestKeptWeights:
             "checkpoint.safetensors",
         ]
 
-    @pytest.mark.slow
     @pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size stands in for a full disk")
     def test_that_a_full_disk_refuses_are_called_by_a_name_that_is_known(self, tmp_path):
         code = (

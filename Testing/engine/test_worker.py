@@ -185,6 +185,7 @@ class TestSegment:
         assert events[kinds.index("warning")]["code"] == "modality"
         assert [warning["code"] for warning in events[-1]["warnings"]] == ["modality"]
 
+    @pytest.mark.slow
     def test_a_model_that_has_changed_is_read_again(self, worker, workplace, tmp_path):
         maps = []
         for seed in (1, 2, 2):

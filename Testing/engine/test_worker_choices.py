@@ -117,6 +117,7 @@ class TestCheck:
         assert found["seconds"] > 0 and found["measured"] is False
         assert found["memory_mib"] is None or found["memory_mib"] > 0
 
+    @pytest.mark.slow
     def test_a_run_before_it_makes_it_a_measured_one_also_after_the_model_was_let_go(
         self, jobs, toy, scan, tmp_path
     ):

@@ -93,6 +93,7 @@ def request_line(save_model, label_set, tmp_path) -> bytes:
     return json.dumps({"id": 1, "request": "segment", **fields}).encode()
 
 
+@pytest.mark.slow
 def test_a_model_is_let_go_after_an_idle_time(jobs, request_line):
     events = work(jobs, [request_line], "released", idle_s=0.05)
     assert [event["event"] for event in events if event["event"] != "progress"][-2:] == ["result", "released"]

@@ -326,6 +326,7 @@ class TestFromFolder:
         assert (installed / "torch" / "__init__.py").read_text() == "__version__ = '2.3.1'\n"
         assert (installed / "nibabel").exists() and not (installed / "safetensors").exists()
 
+    @pytest.mark.slow
     def test_one_that_is_too_old_is_refused(self, bench, installed, wheels):
         makeWheel(wheels, "torch", "2.1.0")
         makeWheel(wheels, "nibabel", "5.3.0")

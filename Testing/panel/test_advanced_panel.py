@@ -290,6 +290,7 @@ class TestFiles:
 
 
 class TestModels:
+    @pytest.mark.slow
     def test_a_model_goes_to_a_file_and_comes_back_as_a_candidate(self, bench, dialogs, tmp_path, screenshot):
         file = tmp_path / "given.zip"
         dialogs.answer("Export", file)

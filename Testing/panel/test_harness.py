@@ -59,6 +59,7 @@ class TestSelfTest:
         passed = said()
         assert set(passed.values()) == {"passed"}, passed
 
+    @pytest.mark.slow
     def test_without_pytorch_only_what_needs_it_is_skipped(self, said, slicer, tmp_path, monkeypatch):
         from scripted_home import doctorSays
 
@@ -70,6 +71,7 @@ class TestSelfTest:
         assert set(passed.values()) == {"passed"}, passed
 
 
+@pytest.mark.slow
 def test_the_tests_for_ctest_pass_here_too(module):
     """``Testing/Slicer`` runs inside the application, where nobody notices for long that it has not kept up."""
     import importlib.util

@@ -144,6 +144,7 @@ def test_a_label_can_be_left_out(window, workspace, dialogs, foreign):
     assert {record.current.annotated for record in workspace.project.pool().records()} == {("spleen",)}
 
 
+@pytest.mark.slow
 def test_labels_are_joined_only_after_a_tick(window, dialogs, foreign):
     take(window, dialogs, foreign)
     assert not window.ui.mergeCheckBox.isVisible()

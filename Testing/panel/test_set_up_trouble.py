@@ -107,6 +107,7 @@ def install(bench: Any, dialogs: Any) -> str:
     return str(bench.ui.setUpLabel.text).replace("\u200b", "")
 
 
+@pytest.mark.slow
 def test_without_a_network_it_is_a_sentence_and_the_log_has_what_pip_said(
     bench, dialogs, realPip, monkeypatch, screenshot
 ):
@@ -120,6 +121,7 @@ def test_without_a_network_it_is_a_sentence_and_the_log_has_what_pip_said(
     assert bench.ui.setUpButton.isVisible() and bench.ui.setUpButton.enabled
 
 
+@pytest.mark.slow
 def test_a_download_that_breaks_off_is_a_sentence_and_leaves_nothing(
     bench, dialogs, realPip, monkeypatch, cuttingServer
 ):

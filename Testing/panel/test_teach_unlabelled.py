@@ -52,6 +52,7 @@ def test_a_loaded_volume_that_is_refused_is_called_by_its_own_name(teach, projec
     assert ".nrrd" not in box.ui.statusLabel.text
 
 
+@pytest.mark.slow
 def test_a_folder_of_scans_is_added_and_what_is_no_scan_is_named(teach, project, pump, tmp_path, slicer):
     from teaching import loadToyCase
 
