@@ -79,22 +79,24 @@ class TestNames:
                     break  # a function or a value: what follows is Python's
 
 
+@functools.cache
+def uses(path):
+    return list(script_widgets.uses(parsed(path), UI_WIDGETS))
+
+
 @scripts
 class TestWidgets:
-    def uses(self, path):
-        return list(script_widgets.uses(parsed(path), UI_WIDGETS))
-
     def test_every_member_exists(self, path, classes):
         from stand_ins.members import hasMember
 
-        for use in self.uses(path):
+        for use in uses(path):
             kind = classes(use.kind)
             assert hasMember(kind, use.member), f"{path.name}:{use.line}: {use.kind} has no {use.member}"
 
     def test_properties_are_not_called_and_functions_not_read(self, path, classes):
         from stand_ins.members import isFunction, isProperty
 
-        for use in self.uses(path):
+        for use in uses(path):
             where = f"{path.name}:{use.line}: {use.widget}.{use.member}"
             if isProperty(classes(use.kind), use.member):
                 assert use.how != "called", f"{where} is a property: without ()"
@@ -104,7 +106,7 @@ class TestWidgets:
     def test_every_signal_exists_on_both_qts(self, path, classes):
         from stand_ins.members import signalsOf
 
-        for use in self.uses(path):
+        for use in uses(path):
             if use.member == "connect" and use.call is not None:
                 signature = _text(use.call.args[0])
                 known = signalsOf(classes(use.kind))
@@ -127,7 +129,7 @@ class TestWidgets:
                     )
 
     def test_pythonqt_gets_no_keywords(self, path):
-        for use in self.uses(path):
+        for use in uses(path):
             assert use.call is None or not use.call.keywords, (
                 f"{path.name}:{use.line}: PythonQt ignores keywords"
             )
