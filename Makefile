@@ -62,6 +62,8 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/nnunet_integrity.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/inference.py --repeats 1
+	$(BIN)/python benchmarks/training.py --small
 
 # Rendering without a screen needs EGL and Mesa, the panel's tests what Qt links to and a font, the report's test a browser.
 # Root with apt gets them; others are told, and the rest goes on.

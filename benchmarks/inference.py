@@ -7,11 +7,12 @@ SCAN is a CT, brought to 1.5 mm first; without one a phantom of 512×512×300 vo
 The network is the shipped one, widened to 16 filters: it finds what the shipped one finds and takes as long as any
 network of its size. The programs run in turn, each in a process of its own, with the same weights, window
 (64×128×128), overlap (0.5) and Gaussian blending, in fp32 on the CPU. Memory is what a process held at most, above
-what it held with libraries and network loaded. The scan is cropped a little, so that all place their windows alike.
+what it held with libraries and network loaded. The scan gets air round it, so that all place their windows alike.
 
-Ours is timed from the scan in memory to its label map; the others get the network's input ready-made, and end with
-the best class of every voxel of it. PYTHON is that of an environment with ``nnunetv2``; by default this one's is
-taken, and where it has none, nnU-Net is left out. Writes nothing into the project.
+Ours is timed from the scan on the model's grid to its label map; the others get the network's input ready-made, and
+end with the best class of every voxel of it. On a GPU every program takes its own 16-bit type. PYTHON is that of an
+environment with ``nnunetv2``; by default this one's is taken, and where it has none, nnU-Net is left out. Writes
+nothing into the project.
 """
 
 from __future__ import annotations
@@ -179,9 +180,9 @@ def agreement(program: str, folder: Path) -> tuple[str, str, str]:
         a, b = found == value, expected == value
         if b.sum() >= FEWEST:
             dice[name] = 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
-    worst = min(dice, key=dice.__getitem__)
+    worst = min(dice, key=dice.__getitem__, default="")
     far = np.count_nonzero(differ & (np.load(folder / GAP) > NEAR))
-    return f"{dice[worst]:.5f} ({worst})", str(np.count_nonzero(differ)), str(far)
+    return f"{dice[worst]:.5f} ({worst})" if worst else "-", str(np.count_nonzero(differ)), str(far)
 
 
 if __name__ == "__main__":

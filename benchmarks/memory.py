@@ -66,12 +66,13 @@ def make_model(folder: Path, classes: int, filters: int) -> Path:
     return folder / bundle.name
 
 
-def measure(scan: Path, model: Path, output: Path) -> tuple[float, float]:
-    """Runs the command; peak resident memory in GiB and wall-clock seconds."""
+def measure(scan: Path, model: Path, output: Path) -> tuple[float, float, float]:
+    """Runs the command; peak resident memory in GiB, wall-clock and processor seconds."""
     # A process of its own runs and waits for the command, so that the peak is of this one command alone.
     watcher = (
         "import resource, subprocess, sys; code = subprocess.run(sys.argv[1:]).returncode; "
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN); "
+        "print(used.ru_maxrss, used.ru_utime + used.ru_stime); sys.exit(code)"
     )
     command = [sys.executable, "-m", "skcdf", "segment", str(scan), str(output), "--model", str(model)]
     begin = time.monotonic()
@@ -79,7 +80,8 @@ def measure(scan: Path, model: Path, output: Path) -> tuple[float, float]:
     if done.returncode:
         sys.exit(f"the command failed:\n{done.stderr}")
     unit = 1 if sys.platform == "darwin" else 1024
-    return int(done.stdout.split()[-1]) * unit / 2**30, time.monotonic() - begin
+    *_, peak, cpu_seconds = done.stdout.split()
+    return int(peak) * unit / 2**30, time.monotonic() - begin, float(cpu_seconds)
 
 
 def main() -> int:
@@ -100,10 +102,11 @@ def main() -> int:
         write_image(scan, make_phantom(1, shape=shape, spacing=(1.25, 0.8, 0.8))[0])
         for classes in options.classes:
             model = make_model(folder, classes, options.filters)
-            gib, seconds = measure(scan, model, folder / "organs.nii.gz")
+            gib, seconds, cpu_seconds = measure(scan, model, folder / "organs.nii.gz")
             within &= gib <= LIMIT_GIB
             print(
-                f"{classes} classes, {options.filters} filters: peak {gib:.2f} GiB resident, {seconds:.0f} s",
+                f"{classes} classes, {options.filters} filters: peak {gib:.2f} GiB resident, {seconds:.0f} s, "
+                f"{cpu_seconds:.0f} s of processor",
                 flush=True,
             )
     print(f"limit {LIMIT_GIB:g} GiB: {'kept' if within else 'PASSED'}")

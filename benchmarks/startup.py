@@ -1,6 +1,6 @@
 """How long it takes until something happens: imports, a cold command, a warm worker.
 
-    python benchmarks/startup.py [--scan ct.nii.gz] [--model MODEL] [--times 3]
+    python benchmarks/startup.py [--scan ct.nii.gz] [--model MODEL | --filters 16] [--times 3]
 
 Without a scan a phantom of 200×256×256 voxels is made. Every figure is the median of some runs; all come from one run
 of this program, so that their ratios hold on a busy machine, too. Waiting is what is left when the network's own time
@@ -10,6 +10,7 @@ and, where it says so, the reading of the file are taken away. Writes nothing in
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
@@ -17,7 +18,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
+from memory import make_model
 from skcdf.image import read_image, write_image
 from skcdf.phantom import make_phantom
 from skcdf.worker_client import WorkerClient
@@ -41,12 +44,10 @@ def importing(modules: str) -> Callable[[], object]:
     return lambda: subprocess.run([sys.executable, "-c", f"import {modules}"], check=True)
 
 
-def ask(
-    worker: WorkerClient, scan: Path, output: Path, model: str, **fields: int
-) -> tuple[float, float, dict]:
+def ask(worker: WorkerClient, scan: Path, output: Path, model: str) -> tuple[float, float, dict]:
     """Seconds from the request to the first finished window and to the result, and the result."""
     begin = time.monotonic()
-    request = worker.request("segment", image=str(scan), output=str(output), model=model, **fields)
+    request = worker.request("segment", image=str(scan), output=str(output), model=model)
     first = 0.0
     for event in worker.events(request):
         if event.get("phase") == "segment" and not first:
@@ -56,32 +57,62 @@ def ask(
     return first, time.monotonic() - begin, event
 
 
-NETWORK_TIME = """
-import sys, time
+INSIDE = """
+import json, statistics, sys, time
 from skcdf.allocator import ask_for_large_pages
 ask_for_large_pages()  # as the commands do
 import torch
 from skcdf.device import choose_device
+from skcdf.image import read_image
 from skcdf.inference import Predictor
 from skcdf.models import default_model, find_model
-model, threads, calls = sys.argv[1], int(sys.argv[2]), 8
+
+class Timed(Predictor):
+    windows = []
+
+    def network_on(self, *arguments):
+        predict = super().network_on(*arguments)
+        def timed(patches):
+            begin = time.perf_counter()
+            scores = predict(patches)
+            self.windows.append(time.perf_counter() - begin)
+            return scores
+        return timed
+
+scan, model, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
 torch.set_num_threads(threads or torch.get_num_threads())
-bundle, device = find_model(model) if model else default_model(), choose_device()
-predict = Predictor(bundle, device).network_on(device)
-window = torch.randn(1, 1, *bundle.patch_size)
-times = []
-for _ in range(calls):
-    begin = time.monotonic()
-    predict(window).cpu()
-    times.append(time.monotonic() - begin)
-print(sorted(times)[calls // 2])
+predictor = Timed(find_model(model) if model else default_model(), choose_device())
+image, seconds = read_image(scan), {}
+predictor.network_on(predictor.device)(torch.zeros(1, 1, *predictor.bundle.patch_size))  # warms up
+for places in (0, 10):
+    predictor.windows.clear()
+    whole = predictor.segment(image, places=places).seconds
+    seconds[places] = whole, sum(predictor.windows)
+print(json.dumps([statistics.median(predictor.windows), *seconds[0], *seconds[10]]))
 """
 
 
-def network_seconds(model: str, threads: int = 0) -> float:
-    """Seconds that the network alone takes for a window, in a process of its own; 0 threads: as many as a command."""
-    command = [sys.executable, "-c", NETWORK_TIME, model, str(threads)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+class Inside(NamedTuple):
+    """Seconds of two runs with the network's calls timed, in a process of its own.
+
+    Attributes:
+        window: of the network, median.
+        labels, labels_network: from the scan in memory to its labels, and of it in the network.
+        places, places_network: the same with unsure places.
+    """
+
+    window: float
+    labels: float
+    labels_network: float
+    places: float
+    places_network: float
+
+
+def inside(scan: Path, model: str, threads: int = 0) -> Inside:
+    """How long a run takes beside its network; 0 threads: as many as a command."""
+    command = [sys.executable, "-c", INSIDE, str(scan), model, str(threads)]
+    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return Inside(*json.loads(found.splitlines()[-1]))
 
 
 def main() -> int:
@@ -91,6 +122,9 @@ def main() -> int:
     )
     parser.add_argument("--scan", type=Path, help="scan to segment (default: a phantom)")
     parser.add_argument("--model", default="", help="model name or folder (default: the shipped one)")
+    parser.add_argument(
+        "--filters", type=int, help="measure a network of this size and random weights instead"
+    )
     parser.add_argument("--times", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -98,7 +132,8 @@ def main() -> int:
         scan, output = options.scan or folder / "scan.nii.gz", folder / "organs.nii.gz"
         if options.scan is None:
             write_image(scan, make_phantom(1, shape=SHAPE, spacing=SPACING)[0])
-        measure(scan, output, options.model, options.times)
+        model = str(make_model(folder, 14, options.filters)) if options.filters else options.model
+        measure(scan, output, model, options.times)
     return 0
 
 
@@ -120,36 +155,25 @@ def measure(scan: Path, output: Path, model: str, times: int) -> None:
     with WorkerClient() as worker:
         threads = worker.hello["threads"]
         print(f"device: {worker.hello['device']}; threads: {threads}", flush=True)
-        window = network_seconds(model, threads)
-        of_command = network_seconds(model)
-        runs, labels_only = [], []
-        for _ in range(times + 1):
-            runs.append(ask(worker, scan, output, model))
-            labels_only.append(ask(worker, scan, output, model, places=0)[2]["seconds"])
-    windows = runs[0][2]["windows"]
+        runs = [ask(worker, scan, output, model) for _ in range(times + 1)]
+    of_worker, of_command = inside(scan, model, threads), inside(scan, model)
     command = [sys.executable, "-m", "skcdf", "segment", str(scan), str(output)]
     command += ["--model", model] if model else []
     cold = median_seconds(lambda: subprocess.run(command, check=True, capture_output=True), times)
-    first, whole, inside = (
-        statistics.median(values)
-        for values in zip(*((a, b, c["seconds"]) for a, b, c in runs[1:]), strict=True)
-    )
-    network = windows * window
-    line(f"the network alone, {windows} windows, with a worker's threads", network)
-    line(f"the network alone, {windows} windows, with a command's threads", windows * of_command)
-    line("cold command, start to end", cold)
-    line("  beyond the network's time", cold - windows * of_command, f"limit {COLD_LIMIT_S:g} s")
+    first, whole = (statistics.median(values) for values in zip(*(run[:2] for run in runs[1:]), strict=True))
+    line(f"cold command, start to end, {runs[0][2]['windows']} windows", cold)
+    line("  beyond the network's time", cold - of_command.labels_network, f"limit {COLD_LIMIT_S:g} s")
     line("first request to a new worker, until the first finished window", runs[0][0])
     line("warm worker, request to the first finished window", first)
-    waiting = first - reading - window
+    waiting = first - reading - of_worker.window
     line("  beyond reading and that window's time", waiting, f"limit {WARM_LIMIT_S:g} s")
-    line("warm worker, request to result", whole)
-    share = f"{inside / network - 1:.0%} more than the network"
-    line("  of it from the scan in memory to its labels and unsure places", inside, share)
-    plainly = statistics.median(labels_only)
-    share = f"{plainly / network - 1:.0%} more than the network, limit {OVERHEAD_LIMIT:.0%}"
-    line("  the same without places", plainly, share)
-    print(f"warm worker / cold command: {whole / cold:.2f}")
+    line("warm worker, request to result, with unsure places", whole)
+    share = f"{of_worker.labels / of_worker.labels_network - 1:.0%} more, limit {OVERHEAD_LIMIT:.0%}"
+    line("in one run: the network", of_worker.labels_network)
+    line("  from the scan in memory to its labels", of_worker.labels, share)
+    line("in one run: the network", of_worker.places_network)
+    share = f"{of_worker.places / of_worker.places_network - 1:.0%} more"
+    line("  from the scan in memory to its labels and unsure places", of_worker.places, share)
 
 
 if __name__ == "__main__":

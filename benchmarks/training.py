@@ -47,8 +47,21 @@ def main() -> int:
     parser.add_argument("--augmentation", choices=("none", "standard"), default="none")
     parser.add_argument("--growth", type=Path, metavar="PNG", help="draw how the last row's cost grows")
     options = parser.parse_args()
+    try:
+        cases = cases_of(options)
+    except ValueError as error:
+        parser.error(str(error))
+    if options.growth:
+        draw(growth.measured(cases[-1], options.repeats), growth.title(cases[-1]), options.growth)
+        return 0
+    print_table(cases, interleaved(cases, options.repeats))
+    return 0
+
+
+def cases_of(options: argparse.Namespace) -> list[Case]:
+    """One for each row."""
     z, y, x = options.patch_size or ((64, 64, 64) if options.small else (64, 128, 128))
-    cases = [
+    return [
         Case(
             row,
             options.filters or (8 if options.small else 32),
@@ -64,11 +77,6 @@ def main() -> int:
         )
         for row in (options.rows if not options.growth or options.rows != ROWS else ["skcdf"])
     ]
-    if options.growth:
-        draw(growth.measured(cases[-1], options.repeats), growth.title(cases[-1]), options.growth)
-        return 0
-    print_table(cases, interleaved(cases, options.repeats))
-    return 0
 
 
 def print_table(cases: list[Case], figures: list[Figures]) -> None:

@@ -99,6 +99,30 @@ def test_a_torch_without_the_library_computes_all_the_same(error, monkeypatch):
     assert network(image()).isfinite().all()
 
 
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (nn.Conv3d(1, 4, 3), nn.BatchNorm3d(4)),
+        (nn.Conv3d(1, 4, 3), nn.BatchNorm3d(4), nn.LeakyReLU()),
+        (nn.Conv3d(1, 4, 3), nn.ReLU()),
+        (nn.Conv3d(1, 4, 3),),
+        (nn.Conv3d(1, 4, 3, dilation=2), nn.BatchNorm3d(4), nn.ReLU()),
+        (nn.Conv3d(1, 4, 3, padding="same"), nn.BatchNorm3d(4), nn.ReLU()),
+        (nn.Conv3d(1, 4, 3, bias=False), nn.BatchNorm3d(4), nn.ReLU()),
+        (nn.Conv3d(1, 4, 3), nn.BatchNorm3d(4, affine=False), nn.ReLU()),
+        (nn.ConvTranspose3d(1, 4, 2, 2, output_padding=1), nn.BatchNorm3d(4), nn.ReLU()),
+    ],
+    ids=str,
+)
+@torch.inference_mode()
+def test_layers_that_are_others_stay_as_they_are(layers):
+    network = nn.Sequential(*layers, nn.Identity()).eval()
+    before = network(image())
+    fold(network)
+    assert not [each for each in network if isinstance(each, FoldedConvolution)]
+    assert torch.equal(network(image()), before)
+
+
 @pytest.mark.slow
 def test_the_shipped_model_labels_a_phantom_as_it_did_the_plain_way(monkeypatch):
     """Unfolded, and all scores interpolated; labels may differ only where the best two scores are within 1e-4."""

@@ -113,7 +113,7 @@ PROGRAMS = {
     "ours, air skipped": lambda task, folder: ours(task, folder, "occupied"),
     "MONAI": monai,
     "nnU-Net": nnunet,
-    **{f"ours, {batch} at a time": partial(together, batch=batch) for batch in (1, 2, 4, 8)},
+    **{f"ours, {batch} at a time": partial(together, batch=batch) for batch in (1, 2, 4)},
 }
 
 

@@ -19,7 +19,7 @@ DEPTHS = (64, 128, 256, 512)
 SIDES = (128, 192, 256, 384)
 CLASSES = (2, 8, 32, 118)
 OVERLAPS = (0.0, 0.5, 0.6, 0.75)
-BATCHES = (1, 2, 4, 8)
+BATCHES = (1, 2, 4)
 FILTERS = 8
 Measure = Callable[[str, Path], dict[str, float]]
 
@@ -45,8 +45,8 @@ BASE = Case()
 
 def sweeps() -> Iterator[tuple[str, list[tuple[float, Case]]]]:
     """Name of each axis, and its values with their cases."""
-    yield "rows along z", [(z, replace(BASE, shape=(z, 192, 192))) for z in DEPTHS]
-    yield "voxels of a row", [(n * n, replace(BASE, shape=(64, n, n))) for n in SIDES]
+    yield "slices", [(z, replace(BASE, shape=(z, 192, 192))) for z in DEPTHS]
+    yield "voxels of a slice", [(n * n, replace(BASE, shape=(64, n, n))) for n in SIDES]
     yield "classes", [(value, replace(BASE, classes=value)) for value in CLASSES]
     yield (
         "windows, by overlap",

@@ -113,16 +113,13 @@ def _resampled(image: Image) -> np.ndarray:
     return fitted(plan.resample(image, plan.placement(image)))
 
 
-def fitted(raw: np.ndarray, overlap: float = 0.5) -> np.ndarray:
-    """The middle of a volume, of sides at which all programs place their windows alike: a whole number of steps."""
-    box = []
+def fitted(raw: np.ndarray) -> np.ndarray:
+    """A volume with air round it, of sides at which all programs place their windows alike: whole steps."""
+    around = []
     for side, window in zip(raw.shape, WINDOW, strict=True):
-        step = int(window * (1 - overlap))
-        if side < window:
-            raise ValueError(f"a scan of {raw.shape} voxels on the model's grid is smaller than a window")
-        kept = window + (side - window) // step * step
-        box.append(slice((side - kept) // 2, (side - kept) // 2 + kept))
-    return np.ascontiguousarray(raw[tuple(box)])
+        more = max(window, -(-side // (window // 2)) * (window // 2)) - side
+        around.append((more // 2, more - more // 2))
+    return np.pad(raw, around, constant_values=raw.min())
 
 
 def image_of(raw: np.ndarray) -> Image:

@@ -71,7 +71,11 @@ def engine_step(trainer: Trainer) -> Callable[[int], None]:
     """The trainer's own step, on patches drawn beforehand."""
     drawn = trainer.draw(FIRST)
     trainer.method.network.train()
-    return lambda index: trainer.step(FIRST + index, drawn) and None
+
+    def step(index: int) -> None:
+        trainer.step(FIRST + index, drawn)
+
+    return step
 
 
 def plain_step(case: Case, trainer: Trainer) -> Callable[[int], None]:

@@ -18,7 +18,7 @@ class FoldedConvolution(nn.Module):
     """What a convolution, a batch norm in evaluation and a ReLU do one after the other, to fp32 rounding.
 
     Args:
-        convolution: plain or transposed, without dilation and groups.
+        convolution: plain or transposed, with a bias and without dilation and groups.
         norm: after it.
 
     Attributes:
@@ -62,13 +62,27 @@ def fold(network: nn.Module) -> None:
     for module in [each for each in network.modules() if isinstance(each, nn.Sequential)]:
         layers, folded = list(module), []
         while layers:
-            layer, *following = layers
-            if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d) and isinstance(following[0], nn.BatchNorm3d):
-                layer, following = FoldedConvolution(layer, following[0]), following[2:]
-            folded.append(layer)
-            layers = following
+            one = _folded(*layers[:3])
+            folded.append(one or layers[0])
+            layers = layers[3 if one else 1 :]
         del module[:]
         module.extend(folded)
+
+
+def _folded(
+    convolution: nn.Module, norm: nn.Module | None = None, activation: nn.Module | None = None
+) -> FoldedConvolution | None:
+    """These layers in one; ``None`` for any others than a `FoldedConvolution` can be."""
+    if not (
+        isinstance(convolution, nn.Conv3d | nn.ConvTranspose3d)
+        and isinstance(norm, nn.BatchNorm3d)
+        and isinstance(activation, nn.ReLU)
+    ):
+        return None
+    dense = {*convolution.dilation, convolution.groups} == {1} and not any(convolution.output_padding)
+    bordered = convolution.padding_mode == "zeros" and not isinstance(convolution.padding, str)
+    complete = convolution.bias is not None and norm.affine and norm.track_running_stats
+    return FoldedConvolution(convolution, norm) if dense and bordered and complete else None
 
 
 def set_library(network: nn.Module, wanted: bool) -> None:
