@@ -58,7 +58,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=0, help="of torch (default: its own choice)")
     parser.add_argument("--growth", type=Path, metavar="FILE.png", help="measure how cost grows, and draw it")
     parser.add_argument("--nnunet", metavar="PYTHON", help="of an environment with nnunetv2")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.growth and not options.growth.parent.is_dir():
+        parser.error(f"{options.growth.parent} is no folder")
+    return options
 
 
 def main() -> None:

@@ -47,6 +47,8 @@ def main() -> int:
     parser.add_argument("--augmentation", choices=("none", "standard"), default="none")
     parser.add_argument("--growth", type=Path, metavar="PNG", help="draw how the last row's cost grows")
     options = parser.parse_args()
+    if options.growth and not options.growth.parent.is_dir():
+        parser.error(f"{options.growth.parent} is no folder")
     try:
         cases = cases_of(options)
     except ValueError as error:

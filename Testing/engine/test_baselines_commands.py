@@ -86,3 +86,28 @@ def test_what_is_not_known_is_told_before_any_scan_is_read(command, arguments, t
     assert main([command, str(pool), str(tmp_path / "run"), *arguments.split()]) == 1
     output = capsys.readouterr()
     assert told in output.err and "survey" not in output.out + output.err
+
+
+@pytest.mark.parametrize(
+    ("folder", "arguments", "told"),
+    [
+        ("run", "--spacing 0 1 1", "--spacing must hold positive numbers"),
+        ("run", "--spacing nan 1 1", "--spacing must hold positive numbers"),
+        ("run", "--minutes -5", "A budget of -5"),
+        (
+            "run",
+            "--iterations 2 --patch-size 32 32 32 --filters 2 --seed 99999999999999999999",
+            "or too large",
+        ),
+        ("pool", "", "lies in the data set"),
+        ("pool/runs/first", "", "lies in the data set"),
+    ],
+)
+def test_a_training_that_cannot_be_leaves_no_trace(folder, arguments, told, pool, tmp_path, capsys):
+    run = tmp_path / "run" if folder == "run" else pool.joinpath(*folder.split("/")[1:])
+    before = sorted(pool.rglob("*"))
+    assert main(["train", str(pool), str(run), *arguments.split()]) == 1
+    said = capsys.readouterr().err
+    assert told in said and "unexpected" not in said
+    assert sorted(pool.rglob("*")) == before
+    assert not (tmp_path / "run" / "settings.json").exists()

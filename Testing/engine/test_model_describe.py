@@ -90,3 +90,29 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(model, scores, tmp_p
     assert main(["model", "describe", str(model.folder), *words]) == 1
     assert told in capsys.readouterr().err
     assert ModelBundle.load(model.folder) == model
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"dice_mean": 50}, "mean of dice must be from 0 to 1, is 50"),
+        ({"hausdorff95_mm_mean": -5}, "mean of hausdorff95_mm must be from 0"),
+        ({"dice_mean": float("nan")}, "mean and sd must be finite"),
+        ({"dice_n": True}, "n must be a whole number"),
+        (
+            {"dice_n": 0, "hausdorff95_mm_n": 0, "normalized_surface_dice_n": 0},
+            "no case counts for any organ",
+        ),
+        ({"organ": "liver"}, "its organs are not those of the model"),
+    ],
+)
+def test_figures_that_cannot_be_are_refused_and_the_card_stays(model, scores, change, told, capsys):
+    report = json.loads(scores.read_text("utf-8"))
+    report["summary"] = [{**row, **change} for row in report["summary"]]
+    scores.write_text(json.dumps(report), "utf-8")
+    before = (model.folder / "model.json").read_bytes()
+    command = ["model", "describe", str(model.folder), "--scores", str(scores), "--protocol", "mine"]
+    assert main(command) == 1
+    said = capsys.readouterr().err
+    assert told in said and "scores.json" in said
+    assert (model.folder / "model.json").read_bytes() == before

@@ -274,3 +274,10 @@ def test_a_survey_refuses_labels_off_the_scans_grid(write_case, tmp_path):
     write_label_map(case.label, np.zeros((6, 6, 7), np.uint8), Geometry((7, 6, 6), (1.0, 1.0, 1.0)))
     with pytest.raises(SkcdfError, match=r"a_label\.nii\.gz: .*grid of .*a\.nii\.gz"):
         survey_dataset(dataset(tmp_path, case))
+
+
+@pytest.mark.parametrize("value", [0.0, -5.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("field", ["memory_gib", "minutes"])
+def test_a_budget_that_is_none_is_refused(field, value):
+    with pytest.raises(SkcdfError, match="is none"):
+        Budget(**{field: value})

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -94,7 +96,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def program() -> NoReturn:
     """Runs the command that this process was started for, and ends it."""
     ask_for_large_pages()
+    _make_streams_usable()
     leave(main())
+
+
+ODD = "backslashreplace"
+
+
+def _make_streams_usable() -> None:
+    """A closed stream takes what is said all the same, and a name that one cannot spell does not end the work."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8", errors=ODD))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ODD)
 
 
 def _complain(message: str, hint: str) -> int:

@@ -148,7 +148,7 @@ def create_exclusively(target: Path, text: str) -> bool:
     temporary = target.parent / f".{uuid.uuid4().hex}.tmp"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(text.encode("utf-8"))
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))  # a file's name may be no text
         try:
             if sys.platform == "win32":
                 os.rename(temporary, target)  # refuses to replace
@@ -282,7 +282,7 @@ def atomic_write(target: Path | str, suffix: str | None = None) -> Iterator[Path
 def write_text(target: Path | str, text: str) -> None:
     """Writes UTF-8 text with LF line ends atomically."""
     with atomic_write(target) as temporary:
-        temporary.write_bytes(text.encode("utf-8"))
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))  # the name of a file may be no text
 
 
 def write_json(target: Path | str, content: Any) -> None:

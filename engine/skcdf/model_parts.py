@@ -118,6 +118,10 @@ class TrainingRecord:
             raise FieldError("created", f"must be an ISO 8601 date, is {self.created!r}") from error
 
 
+SHARES = ("dice", "normalized_surface_dice")
+"""Metrics that lie between 0 and 1."""
+
+
 @dataclass(frozen=True)
 class Accuracy:
     """One measured figure.
@@ -139,9 +143,13 @@ class Accuracy:
     protocol: str
 
     def __post_init__(self) -> None:
-        require(self.n >= 1, "n", f"must be at least 1, is {self.n}")
+        require(type(self.n) is int and self.n >= 1, "n", f"must be a whole number from 1 on, is {self.n}")
         finite = math.isfinite(self.mean) and (self.sd is None or math.isfinite(self.sd))
         require(finite, "mean", "and sd must be finite; leave sd out (null) for a single case")
+        most = 1.0 if self.metric in SHARES else math.inf
+        require(
+            0 <= self.mean <= most, "mean", f"of {self.metric} must be from 0 to {most:g}, is {self.mean:g}"
+        )
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .allocator import keep_freed_memory
 from .device import Device, OutOfMemory
+from .errors import SkcdfError
 from .labels import LabelSet
 from .methods import Batch, Moment, Problem, method_class
 from .preprocessing import Intensity, PreprocessingPlan, Shape, Spacing
@@ -61,6 +62,11 @@ class Budget:
 
     memory_gib: float = 6.0
     minutes: float = 40.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("memory", self.memory_gib), ("minutes", self.minutes)):
+            if not 0 < value < math.inf:
+                raise SkcdfError(f"A budget of {value:g} ({name}) is none.", "Give a number above 0.")
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,13 @@ def alone_in(run_folder: Path) -> Iterator[None]:
         yield
 
 
+def require_apart(run_folder: Path, data: Path) -> None:
+    """Raises `SkcdfError` when the run would be written among the cases that it learns from."""
+    run, cases = run_folder.resolve(), data.resolve()
+    if run == cases or cases in run.parents:
+        raise SkcdfError(f"{run_folder}: lies in the data set {data}.", "Give the run a folder elsewhere.")
+
+
 def require_begun(run_folder: Path) -> None:
     """Raises `SkcdfError` when nothing in the folder is of a run: its name may be mistyped."""
     if not any((run_folder / name).exists() for name in (RUN_FILE, CHECKPOINT_FILE, LOG_FILE)):

@@ -80,8 +80,9 @@ def accuracy(file: Path, protocol: str, organs: tuple[str, ...]) -> tuple[Accura
     """
     from ..files import read_json
     from ..model_parts import Accuracy
+    from ..records import FieldError
 
-    content = read_json(file, "scores")
+    content = read_json(file, "report of skcdf evaluate")
     try:
         rows = {row["organ"]: row for row in content["summary"]}
         found = tuple(
@@ -97,12 +98,18 @@ def accuracy(file: Path, protocol: str, organs: tuple[str, ...]) -> tuple[Accura
             for metric in METRICS
             if row[f"{metric}_n"]
         )
+    except FieldError as error:
+        raise SkcdfError(
+            f"{file}: a figure's {error.field} {error.problem}.", "Give what skcdf evaluate wrote, as it is."
+        ) from error
     except (KeyError, TypeError) as error:
         raise SkcdfError(
             f"{file}: this is no report of skcdf evaluate.", "Give what its --output wrote."
         ) from error
-    if set(rows) != set(organs):
+    if len(rows) < len(content["summary"]) or set(rows) != set(organs):
         raise SkcdfError(
             f"{file}: its organs are not those of the model.", "Evaluate this model's label maps."
         )
+    if not found:
+        raise SkcdfError(f"{file}: no case counts for any organ.", "Evaluate other cases.")
     return found

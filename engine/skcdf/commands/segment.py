@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -129,13 +131,19 @@ def run(options: argparse.Namespace) -> int:
 
 def _choices(options: argparse.Namespace) -> Choices:
     from ..inference import Choices
+    from ..records import FieldError
 
     region = None
     if options.region is not None:
         z0, z1, y0, y1, x0, x1 = options.region
         region = ((z0, z1), (y0, y1), (x0, x1))
-    memory = None if options.memory is None else int(options.memory * (1 << 20))
-    return Choices(tuple(options.organs), region, options.overlap, memory)
+    if options.memory is not None and not 0 < options.memory < math.inf:
+        raise SkcdfError(f"--memory must be above 0 MiB, is {options.memory:g}.", "Leave it out: 2048.")
+    memory = None if options.memory is None else max(1, int(options.memory * (1 << 20)))
+    try:
+        return Choices(tuple(options.organs), region, options.overlap, memory)
+    except FieldError as error:
+        raise SkcdfError(f"--{error.field} {error.problem}.", "See skcdf segment --help.") from error
 
 
 def _segment_all(
@@ -182,21 +190,50 @@ def _outputs(options: argparse.Namespace, scans: list[Path], many: bool) -> list
     for scan, short in zip(scans, stems, strict=True):
         name = short if stems.count(short) == 1 else scan.name
         output, picture = options.output, options.picture
-        if many or output.is_dir():
+        if many or _is_folder(output):
             output = output / f"{name}.nii.gz"
         if picture and many:
             picture = picture / f"{name}.png"
         check_output_name(output)
+        if picture and picture.suffix.lower() != ".png":
+            raise SkcdfError(f"{picture}: pictures are written as PNG.", "Give a name that ends in .png.")
         jobs.append((scan, output, picture))
-    files = [file.resolve() for job in jobs for file in job if file] + [
-        file.resolve() for file in (options.statistics,) if file
-    ]
-    twice = [file for file in files if files.count(file) > 1]
+    tables = [options.statistics] if options.statistics else []
+    for target in [file for job in jobs for file in job[1:] if file] + tables:
+        _check_writable(target)
+    named = [file.resolve() for file in [*(file for job in jobs for file in job if file), *tables]]
+    twice = [file for file in named if named.count(file) > 1]
     if twice:
         raise SkcdfError(
             f"{twice[0]}: would be written over.", "Give scan, results and tables names of their own."
         )
     return jobs
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is one; a name that the system cannot take is none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _check_writable(target: Path) -> None:
+    """Raises `SkcdfError` where ``target`` could not become a file: asked before long work, not after it."""
+    try:
+        if target.is_dir():
+            raise SkcdfError(f"{target}: is a folder.", "Give the name of a file.")
+        folder = next(each for each in target.absolute().parents if each.exists())
+    except OSError as error:
+        raise SkcdfError(
+            f"{target}: this name cannot be used ({error.strerror}).", "Give another."
+        ) from error
+    if not folder.is_dir():
+        raise SkcdfError(f"{target}: {folder} is a file, not a folder.", "Give another name.")
+    if not os.access(folder, os.W_OK):
+        raise SkcdfError(
+            f"{target}: {folder} cannot be written.", "Give another folder, or get the right to write."
+        )
 
 
 def _segment(

@@ -45,7 +45,7 @@ def _run(options: argparse.Namespace) -> int:
     from ..launch import launched
     from ..models import check_name
     from ..ranks import from_first, joined
-    from ..run_folder import alone_in
+    from ..run_folder import alone_in, require_apart
     from ..survey import survey_dataset
     from ..trainer import VolumeCache
     from ..training_run import check_model_folder, export_run
@@ -54,6 +54,7 @@ def _run(options: argparse.Namespace) -> int:
     folder = re.sub(r"[^A-Za-z0-9._-]+", "_", options.run_folder.resolve().name).lstrip("._-")
     name = options.name or folder[:64] or "model"
     check_name(name)  # now, not after hours of training
+    require_apart(options.run_folder, options.data)
     check_model_folder(options.run_folder)
     check_method(chosen_settings(options))
     dataset = open_dataset(options.data)

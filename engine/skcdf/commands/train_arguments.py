@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,8 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
     """The settings that the user gave on the command line."""
     given = {name: getattr(options, name) for name in SETTINGS}
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if options.spacing and not all(0 < side < math.inf for side in options.spacing):
+        raise SkcdfError("--spacing must hold positive numbers.", "Give z, y and x in mm.")
     if options.patch_size:
         chosen["patch_size"] = tuple(options.patch_size)
     if options.option:

@@ -24,7 +24,7 @@ from ..progress import CancelToken, Progress, ProgressCallback, ignore_progress
 from .choices import Choices
 from .disagreement import Disagreement
 from .labelling import even_ranges, make_tiles
-from .memory_ladder import Attempt, climb_down, ladder
+from .memory_ladder import Attempt, climb_down, ladder, told_if_short
 from .places import UNSURE, UnsurePlace, find_places
 from .sliding_window import SlidingWindow, blending_weights
 from .uncertainty import OrganUncertainty, UncertaintyMap, should_hold_all
@@ -166,12 +166,14 @@ class Predictor:
         choices, label_set = choices or Choices(), self.bundle.label_set
         choices.check_organs(label_set)
         part = choices.cropped(image)
-        scan = self.prepare(part, progress, cancel)
+        name = image.source or "The scan"
+        with told_if_short(name):
+            scan = self.prepare(part, progress, cancel)
         gather = unsure or places > 0
         (labels, found, windows), notes = climb_down(
             self.ladder(choices),
             lambda rung: self.label(scan, rung, choices.overlap, gather),
-            image.source or "The scan",
+            name,
         )
         choices.keep_chosen(labels, label_set)
         label_map = Image(choices.pasted(scan.placement.paste(labels), image), image.geometry, image.source)
@@ -206,9 +208,11 @@ class Predictor:
             Cancelled: the token was raised.
             SkcdfError: there is too little memory even for the smallest steps.
         """
-        scan = self.prepare(image, progress, cancel)
+        name = image.source or "The scan"
+        with told_if_short(name):
+            scan = self.prepare(image, progress, cancel)
         (found, disagreement, windows), _ = climb_down(
-            self.ladder(), lambda rung: self._examine(scan, rung), image.source or "The scan"
+            self.ladder(), lambda rung: self._examine(scan, rung), name
         )
         values = [float(each) for each in disagreement.values()[1:]] if self.has_views else []
         return Examination(

@@ -127,8 +127,8 @@ class TrainingConfig:
                 "A couch can be painted only into CT scans whose intensities keep their meaning in HU.",
                 "Leave out --surroundings: it is neither for MR nor for the published recipe.",
             )
-        if self.seed < 0:
-            raise SkcdfError(f"Seed {self.seed} is negative.", "Take 0, 1, 2 …")
+        if not 0 <= self.seed < 2**63:
+            raise SkcdfError(f"Seed {self.seed} is negative or too large.", "Take 0, 1, 2 …")
         if self.loss not in get_args(LossName):
             names = ", ".join(get_args(LossName))
             raise SkcdfError(f"There is no loss called {self.loss}.", f"Take one of {names}.")
