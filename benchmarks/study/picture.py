@@ -134,7 +134,8 @@ class _Drawing:
             for budget, found in row.items():
                 self._mark(y + (OFFSETS[budget] if len(row) > 1 else 0), budget, found)
         x = float(NAMES)
-        for budget in COLORS:
+        shown = {budget for _, row in self.panel.rows for budget in row}
+        for budget in (each for each in COLORS if each in shown):
             self._dot(x, self.bottom + 34, budget)
             self._text(x + 12, self.bottom + 34, KEY[budget], INK, anchor="lm")
             x += 150
