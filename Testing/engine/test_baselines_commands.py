@@ -89,25 +89,25 @@ def test_what_is_not_known_is_told_before_any_scan_is_read(command, arguments, t
 
 
 @pytest.mark.parametrize(
-    ("folder", "arguments", "told"),
+    ("arguments", "told"),
     [
-        ("run", "--spacing 0 1 1", "--spacing must hold positive numbers"),
-        ("run", "--spacing nan 1 1", "--spacing must hold positive numbers"),
-        ("run", "--minutes -5", "A budget of -5"),
-        (
-            "run",
-            "--iterations 2 --patch-size 32 32 32 --filters 2 --seed 99999999999999999999",
-            "or too large",
-        ),
-        ("pool", "", "lies in the data set"),
-        ("pool/runs/first", "", "lies in the data set"),
+        ("--spacing 0 1 1", "--spacing must hold positive numbers"),
+        ("--spacing nan 1 1", "--spacing must hold positive numbers"),
+        ("--minutes -5", "A budget of -5"),
+        ("--iterations 2 --patch-size 32 32 32 --filters 2 --seed 99999999999999999999", "or too large"),
     ],
 )
-def test_a_training_that_cannot_be_leaves_no_trace(folder, arguments, told, pool, tmp_path, capsys):
-    run = tmp_path / "run" if folder == "run" else pool.joinpath(*folder.split("/")[1:])
-    before = sorted(pool.rglob("*"))
-    assert main(["train", str(pool), str(run), *arguments.split()]) == 1
+def test_a_training_that_cannot_be_is_refused(arguments, told, pool, tmp_path, capsys):
+    assert main(["train", str(pool), str(tmp_path / "run"), *arguments.split()]) == 1
     said = capsys.readouterr().err
     assert told in said and "unexpected" not in said
-    assert sorted(pool.rglob("*")) == before
     assert not (tmp_path / "run" / "settings.json").exists()
+
+
+@pytest.mark.parametrize("folder", [".", "runs/first"])
+@pytest.mark.parametrize("command", ["train", "finetune"])
+def test_no_run_is_written_among_the_cases_it_learns_from(command, folder, pool, capsys):
+    before = sorted(pool.rglob("*"))
+    assert main([command, str(pool), str(pool / folder)]) == 1
+    assert "lies in the data set" in capsys.readouterr().err
+    assert sorted(pool.rglob("*")) == before

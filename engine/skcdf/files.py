@@ -148,7 +148,7 @@ def create_exclusively(target: Path, text: str) -> bool:
     temporary = target.parent / f".{uuid.uuid4().hex}.tmp"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))  # a file's name may be no text
+        temporary.write_bytes(text.encode("utf-8"))
         try:
             if sys.platform == "win32":
                 os.rename(temporary, target)  # refuses to replace

@@ -16,7 +16,7 @@ from .. import __version__
 from ..errors import Cancelled, SkcdfError
 from ..events import take_standard_output, without_nan
 from ..launch import launched
-from ..run_folder import CHECKPOINT_FILE, LOG_FILE, alone_in, require_begun
+from ..run_folder import CHECKPOINT_FILE, LOG_FILE, alone_in, require_apart, require_begun
 from ..run_log import RunLog
 from ..stop_sources import PATIENCE_S, STOP_FILE, STOPPED, StopSources
 from .announcer import Announcer, EventAnnouncer
@@ -123,6 +123,7 @@ def run(options: argparse.Namespace) -> int:
     rank = launched().rank
     name = f"log-{rank}.txt" if rank else LOG_FILE
     try:
+        require_apart(options.run_folder, options.pool)
         if options.resume:
             require_begun(options.run_folder)  # before the log, which makes the folder
         announcer.log = log = RunLog(options.run_folder / name, lazily=rank > 0)
