@@ -71,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    _make_streams_usable()
     options = build_parser().parse_args(arguments)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
@@ -96,11 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def program() -> NoReturn:
     """Runs the command that this process was started for, and ends it."""
     ask_for_large_pages()
-    _make_streams_usable()
     leave(main())
-
-
-ODD = "backslashreplace"
 
 
 def _make_streams_usable() -> None:
@@ -108,9 +105,9 @@ def _make_streams_usable() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8", errors=ODD))  # noqa: SIM115
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8", errors="backslashreplace"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=ODD)
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _complain(message: str, hint: str) -> int:

@@ -242,9 +242,6 @@ def _announce(outcome: Any, report: Path, announcer: Announcer) -> None:
 
 
 def _announcer(options: argparse.Namespace) -> Announcer:
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a console's code page may lack a letter of the user's folder
-            stream.reconfigure(errors="backslashreplace")
     if options.progress != "json":
         return Announcer()
     announcer = EventAnnouncer(take_standard_output())
