@@ -28,6 +28,9 @@ demo: $(VENV)/.demo
 	$(SKCDF) evaluate demo/organs.nii.gz demo/truth.nii.gz --labels phantom13 --require 0.7
 	@echo "See demo/organs.png (picture), demo/organs.nii.gz (label map) and demo/organs.csv (table)."
 
+# The suite starts hundreds of programs: where bytecode is not kept, each of them would compile the engine again.
+export PYTHONDONTWRITEBYTECODE :=
+
 # A half of the tests each, so that what the tests of a file share is made once; then the idle takes from the busy.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
 

@@ -135,6 +135,7 @@ class TestAll:
     def test_a_voxel_counts_as_in_supervised_training(self, name):
         assert made(name).voxel_weights() == made("supervised").voxel_weights() != ()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", METHODS)
     def test_inference_needs_the_named_tensors_alone(self, name):
         method = made(name)

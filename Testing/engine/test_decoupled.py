@@ -91,7 +91,9 @@ class TestInitialWeights:
 
 class TestAnySize:
     @pytest.mark.parametrize("batch", [(1, 2), (3, 1)])
-    @pytest.mark.parametrize("patch", [(32, 32, 32), (32, 64, 32), (96, 64, 32)])
+    @pytest.mark.parametrize(
+        "patch", [(32, 32, 32), (32, 64, 32), pytest.param((96, 64, 32), marks=pytest.mark.slow)]
+    )
     def test_forward_and_backward_in_both_modes(self, patch, batch):
         torch.manual_seed(0)
         labelled, unlabelled = batch

@@ -202,6 +202,7 @@ class TestLeaks:
         assert [each.case for each in outcome.comparison.cases] == ["case3"]
         assert {each.n for each in outcome.model.metrics} == {1}
 
+    @pytest.mark.slow
     def test_stay_out_in_the_next_generation(self, cases, tune, workplace, tmp_path):
         first = tune(make_pool(tmp_path / "one", [Member(cases[6])]), "run1")
         members = [Member(cases[2]), Member(cases[6], "validation"), Member(cases[1], "validation")]
@@ -209,6 +210,7 @@ class TestLeaks:
         assert "case1, case6" in outcome.notes[0]
         assert outcome.comparison.cases == () and outcome.model.training.iterations == 2
 
+    @pytest.mark.slow
     def test_are_found_in_other_data_sets_when_they_are_read(self, cases, tune, workplace, tmp_path):
         folder = tmp_path / "task"
         for index, name in ((2, "a"), (0, "b"), (3, "c")):
@@ -248,6 +250,7 @@ class TestSettings:
         with pytest.raises(SkcdfError, match="no preset called thorough"):
             tune(pool, preset="thorough")
 
+    @pytest.mark.slow
     def test_of_the_published_preset_keep_to_the_parents_network(self, pool, tune, workplace):
         outcome = tune(pool, preset="published")
         config = outcome.version.config

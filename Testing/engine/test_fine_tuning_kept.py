@@ -51,6 +51,7 @@ def kept(perfect, pool, tmp_path_factory):
 
 
 class TestTheStart:
+    @pytest.mark.slow
     def test_is_told_as_such_and_enters_no_store(self, kept, perfect, versions):
         run, outcome, said = kept
         assert (outcome.kept, outcome.version, outcome.comparison) == ("start", None, None)

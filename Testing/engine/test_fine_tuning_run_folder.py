@@ -29,6 +29,7 @@ quick, cases, workplace, pool, done, tune = (
 
 
 class TestRunFolder:
+    @pytest.mark.slow
     def test_of_a_run_is_refused_without_resume(self, pool, done, workplace):
         with pytest.raises(SkcdfError, match="holds a run already") as refusal:
             tuned(pool, workplace / "done", "toy", store=workplace / "store")
@@ -82,6 +83,7 @@ class TestRunFolder:
             tune(pool, resume=True, said=said, **stop_at("train"))
         assert any("begins anew" in each for each in said)
 
+    @pytest.mark.slow
     def test_is_one_programs_from_the_first_look_to_the_last_word(self, pool, done, tune, tmp_path):
         said: list[str] = []
         with alone_in(tmp_path / "run"), pytest.raises(SkcdfError, match=r"run\.lock: is locked by"):

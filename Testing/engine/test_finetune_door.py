@@ -158,6 +158,7 @@ class TestPeople:
         )
         assert len(done.stderr.splitlines()) == 2
 
+    @pytest.mark.slow
     def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(self, start, tmp_path):
         child = start("--name", "works")
         wait_for_text(tmp_path / "run" / "log.txt", "train 1/")
@@ -216,6 +217,7 @@ class TestParents:
     def events(text: str) -> list[dict]:
         return [json.loads(line) for line in text.splitlines()]
 
+    @pytest.mark.slow
     def test_stdout_is_events_alone(self, start, tmp_path):
         child = start("--progress", "json")
         done = finished(child)

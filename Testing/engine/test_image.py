@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import itertools
 import os
 import subprocess
 import sys
@@ -35,11 +34,6 @@ from skcdf.image import (
 ENDINGS = [".nii.gz", ".nii", ".nrrd", ".mha"]
 ARRAY = np.arange(-60, 60, dtype=np.int16).reshape(4, 5, 6)
 GRID = Geometry((6, 5, 4), (1.1, 2.2, 3.3), (10.5, -20.25, 30.125))
-ORDERS = [
-    AxisOrder(permutation, flips)
-    for permutation in itertools.permutations(range(3))
-    for flips in itertools.product((False, True), repeat=3)
-]
 each_ending = pytest.mark.parametrize("ending", ENDINGS)
 
 
@@ -80,7 +74,6 @@ def write_raw_nifti(path: Path, edit: Callable[[Any], None], array: np.ndarray =
 # the grid
 
 
-@pytest.mark.parametrize("order", ORDERS)
 @examples(3)
 @given(
     angles=st.tuples(*[st.floats(-40, 40)] * 3),
@@ -88,11 +81,11 @@ def write_raw_nifti(path: Path, edit: Callable[[Any], None], array: np.ndarray =
     origin=st.tuples(*[st.floats(-500, 500)] * 3),
 )
 def test_a_written_image_reads_back_at_the_same_points_as_every_oracle_says(
-    tmp_path: Path, order: AxisOrder, angles: tuple, spacing: tuple, origin: tuple
+    tmp_path: Path, axis_order: AxisOrder, angles: tuple, spacing: tuple, origin: tuple
 ) -> None:
     rotation = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
     oblique = Geometry(GRID.size, spacing, origin, tuple(rotation.ravel().tolist()))
-    image = Image(order.apply(ARRAY), order.apply_to_geometry(oblique))
+    image = Image(axis_order.apply(ARRAY), axis_order.apply_to_geometry(oblique))
     indices = all_indices(image.geometry)
     expected = image.geometry.position(indices)
     for ending in (".nii.gz", ".nrrd", ".mha"):

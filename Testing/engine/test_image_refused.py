@@ -148,7 +148,7 @@ def test_damage_to_compressed_voxels_is_noticed(tmp_path: Path, ending: str) -> 
 
 
 @each_ending
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.lists(st.tuples(st.integers(0, 360), st.integers(0, 255)), min_size=1, max_size=4))
 def test_random_bytes_in_a_header_give_an_image_or_a_clear_error(
     tmp_path: Path, ending: str, changes: list[tuple[int, int]]

@@ -193,6 +193,7 @@ def test_what_slicer_itself_imports_needs_no_torch():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_whole_engine_imports_outside_slicer_and_without_what_is_optional():
     blocked = (*BLOCKED_BY_ALL, "tqdm", "matplotlib", "PIL", "nibabel", "monai")
     code = """

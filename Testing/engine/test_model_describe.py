@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -19,22 +20,29 @@ def model(tmp_path) -> ModelBundle:
     return ModelBundle.load(shutil.copytree(default_model().folder, tmp_path / "phantom13"))
 
 
-@pytest.fixture
-def scores(tmp_path):
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
     """A report of two cases: a perfect one, and one that lacks the gallbladder."""
+    folder = tmp_path_factory.mktemp("report")
     for name in ("found", "truth"):
-        (tmp_path / name).mkdir()
+        (folder / name).mkdir()
     for seed in (1, 2):
         scan, truth = make_phantom(seed, shape=(40, 48, 48), spacing=(8.0, 8.0, 8.0))
-        write_image(tmp_path / f"{seed}.nii.gz", scan)
-        write_label_map(tmp_path / "truth" / f"{seed}.nii.gz", truth.array, truth.geometry)
+        write_image(folder / f"{seed}.nii.gz", scan)
+        write_label_map(folder / "truth" / f"{seed}.nii.gz", truth.array, truth.geometry)
         if seed == 2:
             truth.array[truth.array == 4] = 0
-        write_label_map(tmp_path / "found" / f"{seed}.nii.gz", truth.array, truth.geometry)
-    folders = (str(tmp_path / "found"), str(tmp_path / "truth"))
-    output = tmp_path / "scores.json"
+        write_label_map(folder / "found" / f"{seed}.nii.gz", truth.array, truth.geometry)
+    folders = (str(folder / "found"), str(folder / "truth"))
+    output = folder / "scores.json"
     assert main(["evaluate", *folders, "--labels", "phantom13", "--output", str(output)]) == 0
     return output
+
+
+@pytest.fixture
+def scores(report, tmp_path):
+    """That report, to change."""
+    return Path(shutil.copy(report, tmp_path))
 
 
 def test_what_is_given_stands_in_the_card_and_the_rest_stays(model, capsys):

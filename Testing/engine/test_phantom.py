@@ -69,6 +69,7 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process() -> None:
     assert other.stdout.split() == [digest(scan), digest(labels)]
 
 
+@pytest.mark.slow
 def test_with_less_contrast_agent_the_same_organs_are_darker() -> None:
     grid = {"shape": (40, 64, 64), "spacing": (6.0, 6.0, 6.0), "cut_off_share": 0.0}
     usual, little, none = (make_phantom(2, contrast=dose, **grid) for dose in (1.0, 0.2, 0.0))

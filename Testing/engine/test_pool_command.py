@@ -170,6 +170,7 @@ class TestImport:
         assert code == 0 and "1 revised" in out
         assert LabelledPool.open(pool).record("a").current.annotated == ("right_kidney",)
 
+    @pytest.mark.slow
     @pytest.mark.skipif(not OPENKBP.is_dir(), reason="shared/data/openkbp is not there")
     def test_openkbp(self, run, tmp_path):
         for name in ("images", "labels"):

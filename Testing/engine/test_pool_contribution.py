@@ -177,6 +177,7 @@ class TestNumbers:
         assert [names.numbered(), names.numbered()] == ["case_013", "case_014"]
         assert CaseNames(()).numbered() == "case_001"
 
+    @pytest.mark.slow
     def test_two_who_add_at_once_get_two(self, pool: LabelledPool) -> None:
         def add_all(start: int) -> Callable[[], None]:
             def work() -> None:

@@ -211,6 +211,7 @@ def test_a_wrong_plan_is_refused_with_the_fields_name(field, value):
         PreprocessingPlan.from_json(content, "some.json")
 
 
+@pytest.mark.slow
 @given(json_values | st.dictionaries(st.sampled_from(["intensity", "spacing", "shape", "kind"]), json_values))
 def test_any_other_json_is_refused(content):
     with pytest.raises(SkcdfError, match=r"^some.json"):

@@ -244,7 +244,14 @@ except SkcdfError as error:
             command, capture_output=True, text=True, timeout=60, env=environment, check=True
         ).stdout
 
-    @pytest.mark.parametrize("part", ["cache", "logs", "models", "pool", "project"])
+    @pytest.mark.parametrize(
+        "part",
+        [
+            "cache",
+            "project",
+            *(pytest.param(each, marks=pytest.mark.slow) for each in ("logs", "models", "pool")),
+        ],
+    )
     def test_is_told_before_anything_goes_even_where_a_part_is_empty(
         self, part: str, closed: Project
     ) -> None:

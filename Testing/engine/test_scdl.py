@@ -126,7 +126,7 @@ class TestGradients:
 
     @pytest.mark.parametrize("parts", ["center", "center_and_samples", "all"])
     @pytest.mark.parametrize("inject", ["head", "stages", "bottleneck", "none"])
-    @pytest.mark.parametrize("tokens", ["decoder", "encoder"])
+    @pytest.mark.parametrize("tokens", ["decoder", pytest.param("encoder", marks=pytest.mark.slow)])
     def test_every_parameter_that_asks_for_a_gradient_gets_one(self, tokens, inject, parts):
         method = make(tokens=tokens, inject=inject, parts=parts)
         sum(compute(method, make_batch()).values()).backward()
@@ -265,6 +265,7 @@ class TestPrior:
             decoded = network.decoded(image)
         assert decoded.last.dtype == torch.bfloat16 and decoded.noted["embeddings"].dtype == torch.float32
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("method", ["supervised", "skcdf"])
     def test_a_step_in_16_bit_has_finite_gradients(self, method):
         method, batch = make(method, parts="all", anchors="images"), make_batch()
@@ -367,6 +368,7 @@ def test_losses_do_not_depend_on_how_a_step_is_divided_into_passes():
         assert float(loss) == pytest.approx(divided, rel=1e-5, abs=1e-6), name
 
 
+@pytest.mark.slow
 def test_clusters_of_tokens_find_their_proxies():
     """What the losses are for: labelled tokens of a class come to lie nearest to its proxy."""
     torch.manual_seed(0)

@@ -174,7 +174,7 @@ class TestBundles:
             ({"preset": "amos"}, False),
         ],
     )
-    @pytest.mark.parametrize("method", ["supervised", "skcdf"])
+    @pytest.mark.parametrize("method", ["supervised", pytest.param("skcdf", marks=pytest.mark.slow)])
     def test_hold_for_inference_what_the_prior_needs(self, method, options, there, make_trainer):
         trainer = make_trainer(replace(CONFIG, method=method, plugin_options=options, iterations=1))
         trainer.run()

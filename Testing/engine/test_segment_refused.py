@@ -48,7 +48,9 @@ def test_what_cannot_be_done_is_refused_before_the_work(scan, arguments, told, m
     assert sorted(scan.parent.rglob("*")) == before
 
 
-@pytest.mark.parametrize("words", ["Failed to allocate memory for image.", "out of memory"])
+@pytest.mark.parametrize(
+    "words", ["Failed to allocate memory for image.", pytest.param("out of memory", marks=pytest.mark.slow)]
+)
 def test_a_scan_that_does_not_fit_into_memory_is_told_and_the_others_go_on(scan, words, monkeypatch, capsys):
     (scan.parent / "scans").mkdir()
     for name in ("a", "b"):

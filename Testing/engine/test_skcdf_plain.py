@@ -49,6 +49,7 @@ def batch() -> Batch:
     )
 
 
+@pytest.mark.slow
 def test_copies_parameters_alike(both):
     method, plain = both
     method.begin_step(MOMENT)

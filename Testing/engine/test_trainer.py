@@ -39,6 +39,7 @@ def make_trainer(toy_volumes, device, tmp_path):
     return make
 
 
+@pytest.mark.slow
 def test_the_loss_falls_and_the_organs_are_learnt(make_trainer):
     config = replace(CONFIG, iterations=60, filters=4, learning_rate=0.1, augmentation="none", mirror=False)
     trainer = make_trainer(config)

@@ -171,6 +171,7 @@ class TestDeadline:
         again = make_trainer(config, stop_after_s=12.0).run()
         assert (again.iteration, again.validations) == (state.iteration, state.validations)
 
+    @pytest.mark.slow
     def test_counts_all_sessions(self, make_trainer, clock):
         config = replace(CONFIG, iterations=200, validations=0)
         with pytest.raises(Cancelled):

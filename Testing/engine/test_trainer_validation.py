@@ -143,6 +143,7 @@ class TestBestWeights:
         with pytest.raises(SkcdfError, match=r"best\.safetensors"):
             trainer.weights()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("statistics", ["gathered", "running"])
     def test_of_skcdf_hold_what_inference_needs(self, statistics, make_trainer, monkeypatch):
         monkeypatch.setattr(trainer_module, "STATISTICS_BATCHES", 2)
@@ -195,6 +196,7 @@ class TestPatience:
         resumed = make_trainer(config, "stopped").run()
         assert replace(resumed, seconds=0) == replace(whole, seconds=0)
 
+    @pytest.mark.slow
     def test_is_not_lost_by_a_new_best(self, scripted, make_trainer):
         scripted[0][:] = [0.4, 0.3, 0.5, 0.4, 0.6, 0.5]
         assert make_trainer(replace(CONFIG, patience=2)).run().iteration == 6

@@ -59,9 +59,8 @@ def test_curves_have_losses_that_are_the_sum_of_their_parts_and_validations_with
     assert all(set(point.organs) == set(LABELS.names) for point in validations)
 
 
-@pytest.mark.parametrize(
-    ("method", "power"), [("supervised", 0.5), pytest.param("skcdf", 1.0, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "power"), [("supervised", 0.5), ("skcdf", 1.0)])
 def test_the_balance_says_what_a_voxel_of_each_organ_counts_against_background(pool, tmp_path, method, power):
     figures = listen(pool, tmp_path / "run", method=method)
     (balance,) = (each for each in figures if isinstance(each, ClassBalance))
@@ -70,6 +69,7 @@ def test_the_balance_says_what_a_voxel_of_each_organ_counts_against_background(p
     assert balance.weights == pytest.approx([(background / voxels) ** power for voxels in balance.voxels])
 
 
+@pytest.mark.slow
 def test_a_resumed_training_tells_its_earlier_points_first_and_none_twice(pool, tmp_path):
     token, heard = CancelToken(), []
 

@@ -89,7 +89,11 @@ def as_segmenter(method: Method) -> nn.Module:
     return network.eval()
 
 
-PAIRS = [(parent, name) for parent in METHODS for name in METHODS]
+PAIRS = [
+    pytest.param(parent, name, marks=[] if "skcdf" in (parent, name) or parent == name else pytest.mark.slow)
+    for parent in METHODS
+    for name in METHODS
+]
 
 
 @pytest.mark.parametrize(("parent", "name"), PAIRS)

@@ -94,7 +94,9 @@ def test_the_first_place_lies_where_the_doubt_lies_in_the_patient(axis_order, ma
     assert 1 < first.volume_ml < 6  # the lump has 3 mL
 
 
-@pytest.mark.parametrize("memory_limit", [1, 40_000, 2 << 30])
+@pytest.mark.parametrize(
+    "memory_limit", [1, *(pytest.param(each, marks=pytest.mark.slow) for each in (40_000, 2 << 30))]
+)
 @pytest.mark.parametrize("spacing", [(3.0, 3.0, 3.0), (9.0, 8.0, 2.5)])
 def test_places_change_neither_labels_nor_windows_and_hold_in_little_memory(
     memory_limit, spacing, make_predictor, scan

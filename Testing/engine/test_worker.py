@@ -277,6 +277,7 @@ class TestCancel:
         worker.send_line(b'{"request": "cancel"}')
         assert list(events)[-1]["event"] == "cancelled"
 
+    @pytest.mark.slow
     def test_waiting_requests_keep_their_order_and_their_number_is_bounded(self, worker, workplace, tmp_path):
         running = ask(worker, workplace, "large.nii", tmp_path / "out.nii")
         wait_for_window(worker, running)

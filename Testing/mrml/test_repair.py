@@ -89,6 +89,7 @@ def test_a_repair_from_a_folder_leaves_alone_what_the_packages_need(environment,
     assert (environment / "torch" / "__init__.py").exists() and (environment / "nibabel").exists()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_removed_is_told_with_its_place(slicer, environment, pip, wheels, monkeypatch):
     putInstalled(makeWheel(wheels, "torch", "2.3.1"), environment)
     next(environment.glob("torch-*/RECORD")).unlink()

@@ -161,6 +161,7 @@ def test_one_that_failed_can_be_tried_again(slicer, sampleData, application, sma
     assert len(make(None)) == 1
 
 
+@pytest.mark.slow
 def test_phantoms_with_organs_bring_them_as_drawn_by_hand(slicer, sampleData, application, small):
     registerPhantoms()
     withOrgans = [each for each in PHANTOMS if each.withOrgans]

@@ -160,6 +160,7 @@ def test_labels_are_joined_only_after_a_tick(window, dialogs, foreign):
     assert window.ui.importButton.enabled
 
 
+@pytest.mark.slow
 def test_scans_of_one_person_stay_together(window, workspace, dialogs, foreign):
     take(window, dialogs, foreign)
     table = window.ui.labelsTable

@@ -194,6 +194,7 @@ def test_training_without_pytorch_begins_nothing(slicer, home, tmp_path):
         bench.close()
 
 
+@pytest.mark.slow
 def test_without_safetensors_segment_says_so_before_it_is_pressed(slicer, home):
     from SKCDFSegmenterLib.Panels.SegmentPanel import SegmentPanel
     from SKCDFSegmenterLib.SampleScans import addPhantomVolume
