@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,11 +16,18 @@ from skcdf.inference import Predictor
 from skcdf.phantom import make_phantom
 
 
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("phantom") / "scan.nii.gz"
+    write_image(path, make_phantom(1, shape=(32, 32, 32), spacing=(8.0, 8.0, 8.0))[0])
+    return path
+
+
 @pytest.fixture
-def scan(tmp_path, monkeypatch) -> Path:
+def scan(phantom, tmp_path, monkeypatch) -> Path:
     """A scan in the folder in which the command is given, beside a file and a folder."""
     monkeypatch.chdir(tmp_path)
-    write_image(tmp_path / "scan.nii.gz", make_phantom(1, shape=(32, 32, 32), spacing=(8.0, 8.0, 8.0))[0])
+    shutil.copy(phantom, tmp_path)
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
     return tmp_path / "scan.nii.gz"
