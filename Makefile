@@ -31,8 +31,9 @@ demo: $(VENV)/.demo
 # The suite starts hundreds of programs: where bytecode is not kept, each of them would compile the engine again.
 export PYTHONDONTWRITEBYTECODE :=
 
-# A half of the tests each, so that what the tests of a file share is made once; then the idle takes from the busy.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
+# The tests in as many shares as the machine has processors, so that what the tests of a file need is made once; then the idle
+# takes from the busy.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
 
 test: lint rendering
 	$(PYTEST)

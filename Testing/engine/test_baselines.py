@@ -166,6 +166,7 @@ class TestAll:
 
 
 class TestMeanTeacher:
+    @pytest.mark.slow
     def test_the_teacher_is_the_average_of_the_students_past(self):
         method = made("mean_teacher", ema=0.6)
         names = [name for name, _ in method.network.student.named_parameters()]

@@ -67,6 +67,7 @@ def regions(draw: st.DrawFn, shape: tuple[int, int, int]) -> tuple[tuple[int, in
 
 
 class TestRegion:
+    @pytest.mark.slow
     @given(data=st.data(), axis_order=orders)
     @settings(some, max_examples=20)
     def test_inside_it_is_the_same_as_cropping_the_scan_to_it(self, data, axis_order, predictor, scan):

@@ -115,6 +115,7 @@ class TestOutcome:
 
 
 class TestMethod:
+    @pytest.mark.slow
     def test_follows_the_pool(self, cases, tune, workplace, tmp_path):
         members = [Member(cases[2]), Member(cases[4], annotated=None)]
         outcome = tune(make_pool(tmp_path / "pool", members))

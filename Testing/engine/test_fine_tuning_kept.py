@@ -61,6 +61,7 @@ class TestTheStart:
         assert not any("Recommendation" in each for each in said), "a model beside itself is no comparison"
         assert not (run / "comparison.json").exists()
 
+    @pytest.mark.slow
     def test_is_the_parent_to_the_bit(self, kept, perfect):
         one = load_file(kept[1].model.folder / "weights.safetensors")
         two = load_file(perfect / "toy" / "versions" / "v1" / "weights.safetensors")

@@ -35,6 +35,7 @@ class TestRunFolder:
             tuned(pool, workplace / "done", "toy", store=workplace / "store")
         assert "--resume" in refusal.value.hint
 
+    @pytest.mark.slow
     def test_of_a_finished_run_resumed_changes_nothing(self, pool, done, workplace):
         first, run = done[0], workplace / "done"
         files = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
@@ -95,6 +96,7 @@ class TestRunFolder:
         assert {"survey", "train", "compare"} <= {phase for phase, _ in seen}
         assert all(locked for _, locked in seen)
 
+    @pytest.mark.slow
     def test_resumed_goes_on_with_the_version_it_began_with(self, pool, tune, done, workplace):
         store, newer = ModelStore.open(workplace / "store"), done[0].version
         with pytest.raises(Cancelled):

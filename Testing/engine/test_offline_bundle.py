@@ -146,6 +146,7 @@ def test_what_it_collects_is_what_the_module_needs():
     assert requirements() == ("torch>=2.2", "safetensors>=0.4", "nibabel>=5.2")
 
 
+@pytest.mark.slow
 def test_checking_needs_the_standard_library_alone(bundle):
     code = (
         "import sys\n"

@@ -82,6 +82,7 @@ def test_with_less_contrast_agent_the_same_organs_are_darker() -> None:
     assert np.median(usual[0].array[fat]) == pytest.approx(np.median(little[0].array[fat]), abs=3)
 
 
+@pytest.mark.slow
 def test_different_seeds_give_different_patients() -> None:
     assert len({digest(image) for seed in range(6) for image in make_phantom(seed, **SMALL)}) == 12
 

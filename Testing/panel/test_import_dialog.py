@@ -180,6 +180,7 @@ def test_scans_of_one_person_stay_together(window, workspace, dialogs, foreign):
     assert "Miller" not in "".join(path.read_text() for path in workspace.project.root.rglob("*.json"))
 
 
+@pytest.mark.slow
 def test_cases_that_are_there_are_left_alone(window, workspace, dialogs, foreign):
     for expected in ("will be added", "there already"):
         take(window, dialogs, foreign)
