@@ -213,7 +213,7 @@ class TestAnchors:
         ]
         assert torch.allclose(anchor_loss(means, embeddings, present), torch.stack(expected).mean())
         nothing = anchor_loss(means.requires_grad_(), embeddings, torch.zeros(2, 3, dtype=torch.bool))
-        assert float(nothing) == 0 and nothing.requires_grad
+        assert nothing.item() == 0 and nothing.requires_grad
 
     def test_of_masked_images_leave_statistics_and_modes_as_they_were(self):
         method, batch = make(anchors="images", inject="none"), make_batch()
