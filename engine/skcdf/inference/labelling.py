@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -12,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..preprocessing import Shape
+from .sliding_window import even_ranges
 
 POINTS = 1 << 14
 """Voxels whose scores are interpolated at a time."""
@@ -187,8 +187,3 @@ def make_tiles(shape: Shape, target: Shape, count: int, unsure: bool) -> list[Ti
         needed = (min(low, own[0]), max(high, own[1])) if unsure else (low, high)
         tiles.append(Tile(labeller, own, needed))
     return tiles
-
-
-def even_ranges(length: int, count: int) -> list[tuple[int, int]]:
-    """``count`` ranges that cover ``length`` evenly."""
-    return list(itertools.pairwise(round(index * length / count) for index in range(count + 1)))

@@ -23,10 +23,10 @@ from ..preprocessing import Placement, PreprocessingPlan
 from ..progress import CancelToken, Progress, ProgressCallback, ignore_progress
 from .choices import Choices
 from .disagreement import Disagreement
-from .labelling import even_ranges, make_tiles
+from .labelling import make_tiles
 from .memory_ladder import Attempt, climb_down, ladder, told_if_short
 from .places import UNSURE, UnsurePlace, find_places
-from .sliding_window import SlidingWindow, blending_weights
+from .sliding_window import SlidingWindow, blending_weights, even_ranges
 from .uncertainty import OrganUncertainty, UncertaintyMap, should_hold_all
 
 MEMORY_LIMIT = 2 << 30

@@ -76,8 +76,7 @@ class SlidingWindow:
         _, height, width = self._padded(shape)
         row_bytes = (self.classes + 1) * self.window[0] * width * 4
         count = min(height, math.ceil(row_bytes * height / self.memory_limit))
-        edges = [round(index * height / count) for index in range(count + 1)]
-        return list(itertools.pairwise(edges))
+        return even_ranges(height, count)
 
     def windows(
         self, shape: Shape, rows: tuple[int, int], occupied: np.ndarray | None = None
@@ -255,3 +254,8 @@ class _Tile:
                 yield keep_low - pad_z, kept.permute(3, 0, 1, 2)
             sums.zero_()
             totals.zero_()
+
+
+def even_ranges(length: int, count: int) -> list[tuple[int, int]]:
+    """``count`` ranges that cover ``length`` evenly."""
+    return list(itertools.pairwise(round(index * length / count) for index in range(count + 1)))
