@@ -20,6 +20,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from program import run
 from study.agenda import Task, open_tasks, unknown_to_engine
 from study.commands import CommandFailedError, Deadline, OutOfTimeError
 from study.first_table import first_tables
@@ -143,6 +144,6 @@ def next_task(
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        run(main)
     except ValueError as problem:  # a file without marks, nothing to draw, a matrix that contradicts itself
         sys.exit(f"error: {problem}")

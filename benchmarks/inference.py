@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from growth_curves import draw
+from program import positive, run
 from rivals import growth
 from rivals.child import GAP
 from rivals.task import Task, phantom, scan
@@ -51,9 +52,9 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("scan", type=Path, nargs="?", metavar="SCAN", help="a CT (default: a phantom)")
-    parser.add_argument("--classes", type=int, nargs="+", default=[14], help="background included")
-    parser.add_argument("--filters", type=int, default=16)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--classes", type=positive, nargs="+", default=[14], help="background included")
+    parser.add_argument("--filters", type=positive, default=16)
+    parser.add_argument("--repeats", type=positive, default=3)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--threads", type=int, default=0, help="of torch (default: its own choice)")
     parser.add_argument("--growth", type=Path, metavar="FILE.png", help="measure how cost grows, and draw it")
@@ -189,4 +190,4 @@ def agreement(program: str, folder: Path) -> tuple[str, str, str]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

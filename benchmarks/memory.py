@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from program import positive, run
 from skcdf.image import write_image
 from skcdf.labels import LabelSet
 from skcdf.models import (
@@ -89,9 +90,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--slices", type=int, default=300)
-    parser.add_argument("--classes", type=int, nargs="+", default=[16, 118], help="background included")
-    parser.add_argument("--filters", type=int, default=16)
+    parser.add_argument("--slices", type=positive, default=300)
+    parser.add_argument("--classes", type=positive, nargs="+", default=[16, 118], help="background included")
+    parser.add_argument("--filters", type=positive, default=16)
     options = parser.parse_args()
     within = True
     with tempfile.TemporaryDirectory() as name:
@@ -114,4 +115,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
+from program import run
 from skcdf.image import Image
 from skcdf.labels import LabelSet
 from skcdf.phantom import PHANTOM_LABELS, make_phantom
@@ -79,4 +79,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
+from program import run
 from skcdf.cases import Case
 from skcdf.device import choose_device
 from skcdf.files import write_json
@@ -266,4 +267,4 @@ def spearman(rows: list[dict[str, Any]], part: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

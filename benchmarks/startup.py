@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from memory import make_model
+from program import positive, run
 from skcdf.image import read_image, write_image
 from skcdf.phantom import make_phantom
 from skcdf.worker_client import WorkerClient
@@ -125,7 +126,7 @@ def main() -> int:
     parser.add_argument(
         "--filters", type=int, help="measure a network of this size and random weights instead"
     )
-    parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--times", type=positive, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -177,4 +178,4 @@ def measure(scan: Path, output: Path, model: str, times: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

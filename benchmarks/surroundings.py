@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from program import run
 from skcdf.image import Image, read_image, read_label_map
 from skcdf.inference import Predictor
 from skcdf.labels import LabelSet
@@ -84,4 +85,4 @@ def mean_dice(scores: tuple[OrganScore, ...]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

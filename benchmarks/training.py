@@ -15,10 +15,10 @@ included, or what torch held on a GPU; "above" is without the loaded program.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from growth_curves import draw
+from program import positive, run
 from skcdf.device_names import DEVICES, PRECISIONS
 from steps import growth
 from steps.case import PLAIN, Case
@@ -34,15 +34,15 @@ def main() -> int:
     )
     parser.add_argument("--rows", nargs="+", default=ROWS)
     parser.add_argument("--small", action="store_true", help="8 filters and 64x64x64 voxels")
-    parser.add_argument("--filters", type=int)
-    parser.add_argument("--patch-size", type=int, nargs=3)
-    parser.add_argument("--classes", type=int, default=14, help="background included")
-    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--filters", type=positive)
+    parser.add_argument("--patch-size", type=positive, nargs=3)
+    parser.add_argument("--classes", type=positive, default=14, help="background included")
+    parser.add_argument("--batch", type=positive, default=2)
     parser.add_argument("--device", choices=DEVICES, default="cpu")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of ours")
     parser.add_argument("--threads", type=int, default=0, help="default: torch decides")
-    parser.add_argument("--repeats", type=int, default=1, help="processes for each row")
-    parser.add_argument("--steps", type=int, default=1, help="timed in each")
+    parser.add_argument("--repeats", type=positive, default=1, help="processes for each row")
+    parser.add_argument("--steps", type=positive, default=1, help="timed in each")
     parser.add_argument("--warm-up", type=int, default=1, help="steps before those")
     parser.add_argument("--augmentation", choices=("none", "standard"), default="none")
     parser.add_argument("--growth", type=Path, metavar="PNG", help="draw how the last row's cost grows")
@@ -100,4 +100,4 @@ def print_table(cases: list[Case], figures: list[Figures]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)
