@@ -21,5 +21,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     """Ends the program with the exit code of ``main``; what the user can mend is told without a traceback."""
     try:
         sys.exit(main())
+    except BrokenPipeError:  # the reader of the output has seen enough
+        sys.exit(1)
     except SkcdfError as error:
         sys.exit(f"error: {error.message}\nhint: {error.hint}")

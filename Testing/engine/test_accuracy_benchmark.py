@@ -203,6 +203,14 @@ class TestClaims:
         harder = dataclasses.replace(self.claim, margin=0.05)
         assert judge(MATRIX, tested, "cpu", harder, "iterations").state == "missed"
 
+    def test_are_not_settled_where_a_seed_says_the_opposite(self, tested):
+        for seed, dice in enumerate((0.8, 0.7, 0.4)):
+            organs = tested.get(f"cpu-openkbp-skcdf-iterations-lr0.05-s{seed}")["test"]["organs"]
+            for each in organs.values():
+                each["dice"] = [dice] * len(each["dice"])
+        verdict = judge(MATRIX, tested, "cpu", self.claim, "iterations")
+        assert verdict.state == "not settled" and verdict.estimate.low > 0.03
+
     def test_are_open_while_a_seed_is_missing(self, tested):
         del tested._records["cpu-openkbp-skcdf-iterations-lr0.05-s2"]
         assert judge(MATRIX, tested, "cpu", self.claim, "iterations").why == "2 of 3 seeds of skcdf"

@@ -19,7 +19,7 @@ class Verdict:
     Attributes:
         claim: the claim.
         budget: for which column.
-        state: ``reached``, ``missed`` or ``open``.
+        state: ``reached``, ``missed``, ``not settled`` or ``open``.
         why: in words, with the figures.
         row: the row that `BEST` stood for, or the claim's own.
         estimate: the paired difference, where the claim is one.
@@ -34,7 +34,10 @@ class Verdict:
 
 
 def judge(matrix: Matrix, records: Records, scale: str, claim: Claim, budget: Budget) -> Verdict:
-    """Reached: the mean paired difference is at least the margin and its interval lies above 0, with all seeds."""
+    """Reached: the mean paired difference is at least the margin, its interval lies above 0, and so does every seed.
+
+    Where a seed says the opposite, it is not settled: the interval is over cases and knows nothing of trainings.
+    """
     row = row_named(matrix, records, scale, claim.dataset, claim.better, budget)
     better = evidence(matrix, records, scale, claim.dataset, row, budget) if row else None
     if better is None:
@@ -61,10 +64,12 @@ def _margin(matrix: Matrix, claim: Claim, budget: Budget, better: Evidence, than
     if len(one) != len(other):  # nnU-Net has one seed: it stands beside the mean of ours
         one = one.mean(0, keepdims=True)
     found = difference(one, other)
-    reached = found.mean >= claim.margin and found.low > 0
+    state = "reached" if found.mean >= claim.margin and found.low > 0 else "missed"
+    if state == "reached" and min(found.seeds) <= 0:
+        state = "not settled"
     seeds = ", ".join(f"{each:+.3f}" for each in found.seeds)
     why = f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}], by seed {seeds}; wanted {claim.margin:+.3f}"
-    return Verdict(claim, budget, "reached" if reached else "missed", why, better.row, found)
+    return Verdict(claim, budget, state, why, better.row, found)
 
 
 def _least(claim: Claim, budget: Budget, better: Evidence) -> Verdict:
