@@ -29,11 +29,9 @@ demo: $(VENV)/.demo
 	@echo "See demo/organs.png (picture), demo/organs.nii.gz (label map) and demo/organs.csv (table)."
 
 # The suite starts hundreds of programs: where bytecode is not kept, each of them would compile the engine again.
-export PYTHONDONTWRITEBYTECODE :=
-
-# The tests in as many shares as the machine has processors, so that what the tests of a file need is made once; then the idle
-# takes from the busy.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
+# A worker for every processor: each collects all tests first, so that more cost more than their idle time is worth; above 8,
+# memory would. What the tests of a file need is made once in each; in the end the idle take from the busy.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
 
 test: lint rendering
 	$(PYTEST)

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from growth_curves import draw
-from program import positive, run
+from program import natural, positive, run
 from rivals import growth
 from rivals.child import GAP
 from rivals.task import Task, phantom, scan
@@ -56,7 +56,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--filters", type=positive, default=16)
     parser.add_argument("--repeats", type=positive, default=3)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--threads", type=int, default=0, help="of torch (default: its own choice)")
+    parser.add_argument("--threads", type=natural, default=0, help="of torch (default: its own choice)")
     parser.add_argument("--growth", type=Path, metavar="FILE.png", help="measure how cost grows, and draw it")
     parser.add_argument("--nnunet", metavar="PYTHON", help="of an environment with nnunetv2")
     options = parser.parse_args()

@@ -17,6 +17,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def natural(text: str) -> int:
+    """A whole number of at least 0, as a type for argparse."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, is {text}")
+    return int(text)
+
+
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Ends the program with the exit code of ``main``; what the user can mend is told without a traceback."""
     try:
@@ -24,4 +31,4 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     except BrokenPipeError:  # the reader of the output has seen enough
         sys.exit(1)
     except SkcdfError as error:
-        sys.exit(f"error: {error.message}\nhint: {error.hint}")
+        sys.exit(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""))

@@ -23,6 +23,7 @@ from typing import NamedTuple
 from memory import make_model
 from program import positive, run
 from skcdf.image import read_image, write_image
+from skcdf.models import find_model
 from skcdf.phantom import make_phantom
 from skcdf.worker_client import WorkerClient
 
@@ -124,10 +125,12 @@ def main() -> int:
     parser.add_argument("--scan", type=Path, help="scan to segment (default: a phantom)")
     parser.add_argument("--model", default="", help="model name or folder (default: the shipped one)")
     parser.add_argument(
-        "--filters", type=int, help="measure a network of this size and random weights instead"
+        "--filters", type=positive, help="measure a network of this size and random weights instead"
     )
     parser.add_argument("--times", type=positive, default=3)
     options = parser.parse_args()
+    if options.model:
+        find_model(options.model)  # raises where there is none, before anything is measured
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         scan, output = options.scan or folder / "scan.nii.gz", folder / "organs.nii.gz"

@@ -18,8 +18,10 @@ import argparse
 from pathlib import Path
 
 from growth_curves import draw
-from program import positive, run
+from program import natural, positive, run
 from skcdf.device_names import DEVICES, PRECISIONS
+from skcdf.methods import method_class
+from skcdf.plugins import plugin_options
 from steps import growth
 from steps.case import PLAIN, Case
 from steps.runs import Figures, interleaved
@@ -40,10 +42,10 @@ def main() -> int:
     parser.add_argument("--batch", type=positive, default=2)
     parser.add_argument("--device", choices=DEVICES, default="cpu")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of ours")
-    parser.add_argument("--threads", type=int, default=0, help="default: torch decides")
+    parser.add_argument("--threads", type=natural, default=0, help="default: torch decides")
     parser.add_argument("--repeats", type=positive, default=1, help="processes for each row")
     parser.add_argument("--steps", type=positive, default=1, help="timed in each")
-    parser.add_argument("--warm-up", type=int, default=1, help="steps before those")
+    parser.add_argument("--warm-up", type=natural, default=1, help="steps before those")
     parser.add_argument("--augmentation", choices=("none", "standard"), default="none")
     parser.add_argument("--growth", type=Path, metavar="PNG", help="draw how the last row's cost grows")
     options = parser.parse_args()
@@ -53,11 +55,20 @@ def main() -> int:
         cases = cases_of(options)
     except ValueError as error:
         parser.error(str(error))
+    for case in cases:
+        require_known(case)
     if options.growth:
         draw(growth.measured(cases[-1], options.repeats), growth.title(cases[-1]), options.growth)
         return 0
     print_table(cases, interleaved(cases, options.repeats))
     return 0
+
+
+def require_known(case: Case) -> None:
+    """Raises `SkcdfError` for a method or a plug-in that is none, before anything is measured."""
+    if case.method != PLAIN:
+        method_class(case.method)
+    plugin_options(case.plugin)
 
 
 def cases_of(options: argparse.Namespace) -> list[Case]:

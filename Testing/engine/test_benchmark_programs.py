@@ -19,6 +19,8 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
         (["surroundings.py", "absent", "no_model"], 1, "error: There is no model called no_model.\n"),
         (["memory.py", "--slices", "0"], 2, "--slices: must be a whole number of at least 1, is 0\n"),
         (["training.py", "--filters", "two"], 2, "--filters: must be a whole number of at least 1, is two\n"),
+        (["training.py", "--rows", "skcfd"], 1, "error: There is no training method called skcfd.\n"),
+        (["startup.py", "--model", "no_model"], 1, "error: There is no model called no_model.\n"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

@@ -51,7 +51,6 @@ def kept(perfect, pool, tmp_path_factory):
 
 
 class TestTheStart:
-    @pytest.mark.slow
     def test_is_told_as_such_and_enters_no_store(self, kept, perfect, versions):
         run, outcome, said = kept
         assert (outcome.kept, outcome.version, outcome.comparison) == ("start", None, None)
@@ -61,7 +60,6 @@ class TestTheStart:
         assert not any("Recommendation" in each for each in said), "a model beside itself is no comparison"
         assert not (run / "comparison.json").exists()
 
-    @pytest.mark.slow
     def test_is_the_parent_to_the_bit(self, kept, perfect):
         one = load_file(kept[1].model.folder / "weights.safetensors")
         two = load_file(perfect / "toy" / "versions" / "v1" / "weights.safetensors")

@@ -39,8 +39,15 @@ def make_trainer(toy_volumes, device, tmp_path):
     return make
 
 
+def test_the_loss_falls(make_trainer, monkeypatch):
+    monkeypatch.setattr(trainer_module, "HISTORY_STEP", 6)
+    config = replace(CONFIG, iterations=18, learning_rate=0.1, augmentation="none", mirror=False)
+    first, *_, last = (total for _, total, _ in make_trainer(config).run().history)
+    assert last < 0.8 * first
+
+
 @pytest.mark.slow
-def test_the_loss_falls_and_the_organs_are_learnt(make_trainer):
+def test_the_organs_are_learnt(make_trainer):
     config = replace(CONFIG, iterations=60, filters=4, learning_rate=0.1, augmentation="none", mirror=False)
     trainer = make_trainer(config)
     state = trainer.run()

@@ -79,7 +79,6 @@ def test_another_process_with_the_number_of_a_dead_one_does_not_keep_it(tmp_path
     assert not os.path.exists(other.folder)
 
 
-@pytest.mark.slow
 def test_that_of_another_computer_is_left_alone(tmp_path, other):
     other.kill()
     other.wait()
