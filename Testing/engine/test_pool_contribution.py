@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,14 @@ from skcdf.errors import Cancelled, SkcdfError
 from skcdf.geometry import AxisOrder
 from skcdf.image import Image, read_label_map
 from skcdf.pool import LabelledPool
-from skcdf.pool_contribution import Contribution, contribute, preview_contribution, with_number
+from skcdf.pool_contribution import (
+    Contributed,
+    Contribution,
+    contribute,
+    preview_contribution,
+    with_number,
+)
+from skcdf.pool_entry import Preview
 
 
 @pytest.fixture
@@ -193,6 +201,20 @@ class TestNumbers:
             thread.join(60)
         names = [record.name for record in pool.records()]
         assert names == [f"case_{number:03d}" for number in range(1, 19)]
+
+    @pytest.mark.parametrize("do", [preview_contribution, contribute])
+    def test_a_number_that_another_takes_meanwhile_is_left_to_it(
+        self, pool: LabelledPool, monkeypatch: pytest.MonkeyPatch, do: Callable[..., Contributed]
+    ) -> None:
+        own_preview = LabelledPool.preview
+
+        def late(self: LabelledPool, name: str, *arguments: Any, **options: Any) -> Preview:
+            monkeypatch.setattr(LabelledPool, "preview", own_preview)
+            self.add_case(name, scan(1), drawn(1, 2, 3), subject="the other's")
+            return self.preview(name, *arguments, **options)
+
+        monkeypatch.setattr(LabelledPool, "preview", late)
+        assert do(pool, Contribution(scan(2), drawn(1, 2, 3), "mine")).case == "case_002"
 
     def test_another_reason_is_told_and_not_tried_again(self, pool: LabelledPool) -> None:
         tries = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -20,9 +20,10 @@ from .geometry import axis_order_to_lps
 from .image import Image, read_geometry
 from .image_hash import voxel_hash
 from .pool import LabelledPool
-from .pool_entry import check_labels
+from .pool_entry import Preview, check_labels
 
 _FEW_VALUES = 32
+_Done = TypeVar("_Done")
 
 
 @dataclass(frozen=True)
@@ -122,20 +123,20 @@ def contribute(
     return preview
 
 
-def with_number(pool: LabelledPool, add: Callable[[str], Case]) -> Case:
-    """Adds a case under the next number that is free, also where others add cases at the same time.
+def with_number(pool: LabelledPool, do: Callable[[str], _Done]) -> _Done:
+    """Does something with the next number that is free, also where others add cases at the same time.
 
     Args:
         pool: the pool.
-        add: adds a case of that name.
+        do: adds a case of that name, or says what would become of one; refuses a name that the pool has.
 
     Raises:
-        SkcdfError: from ``add``, for another reason than the name.
+        SkcdfError: from ``do``, for another reason than the name.
     """
     while True:
         name = CaseNames(record.name for record in pool.records()).numbered()
         try:
-            return add(name)
+            return do(name)
         except SkcdfError:
             if all(record.name != name for record in pool.records()):
                 raise
@@ -162,23 +163,25 @@ def looks_like_labels(image: Image) -> bool:
 
 
 def _preview_new(pool: LabelledPool, given: Contribution) -> Contributed:
-    name = given.name or CaseNames(record.name for record in pool.records()).numbered()
-    preview = pool.preview(
-        name,
-        given.image,
-        given.label,
-        subject=given.subject,
-        split=given.split,
-        annotated=given.annotated,
-        model=given.model,
-        proposal=given.proposal,
-        accept_sides=given.accept_sides,
-    )
+    def under(name: str) -> Preview:
+        return pool.preview(
+            name,
+            given.image,
+            given.label,
+            subject=given.subject,
+            split=given.split,
+            annotated=given.annotated,
+            model=given.model,
+            proposal=given.proposal,
+            accept_sides=given.accept_sides,
+        )
+
+    preview = under(given.name) if given.name else with_number(pool, under)
     agreement = preview.record.revisions[-1].proposal_dice
     related = any(record.subject == preview.record.subject for record in pool.records())
     return Contributed(
         "add",
-        name,
+        preview.record.name,
         preview.record.split,
         preview.volumes_ml,
         preview.warnings,
