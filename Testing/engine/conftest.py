@@ -18,7 +18,7 @@ from skcdf.geometry import AxisOrder, Geometry
 from skcdf.image import Image, write_image, write_label_map
 from skcdf.labels import LabelSet
 from skcdf.model_store import ModelStore
-from skcdf.models import Expectations, InferenceOptions, ModelBundle, NetworkDescription, TrainingRecord
+from skcdf.models import InferenceOptions, ModelBundle
 from skcdf.models import save_bundle as write_bundle
 from skcdf.preprocessing import Intensity, PreprocessingPlan
 
@@ -95,6 +95,7 @@ def oblique() -> Callable[..., Geometry]:
 def save_model(tmp_path: Path) -> Callable[..., ModelBundle]:
     """Writes a model made of a network, its weights and a plan, and loads it."""
     from torch import nn
+    from toy_bundles import described
 
     def save(
         network: nn.Module,
@@ -105,24 +106,8 @@ def save_model(tmp_path: Path) -> Callable[..., ModelBundle]:
         patch: tuple[int, int, int] = (32, 32, 32),
         **options: Any,
     ) -> ModelBundle:
-        whole = (1.0, 1000.0)
-        bundle = ModelBundle(
-            name="toy",
-            version="1",
-            title="Toy",
-            description="",
-            network=NetworkDescription(name, arguments),
-            channels=("CT",),
-            patch_size=patch,
-            label_set=labels,
-            preprocessing=plan.to_json(),
-            expects=Expectations(
-                "CT", (-1000.0, 1000.0), (whole, whole, whole), (whole, whole, whole), "none"
-            ),
-            training=TrainingRecord("supervised", 0, 0, 0, 0, "none", "2026-01-01", "0.1.0", True),
-            licence="Apache-2.0",
-            inference=InferenceOptions(**options),
-        )
+        inference = InferenceOptions(**options)
+        bundle = described(name, arguments, labels, plan, patch_size=patch, inference=inference)
         return write_bundle(tmp_path / "models" / "toy", bundle, network.state_dict())
 
     return save

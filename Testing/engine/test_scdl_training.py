@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from toy_bundles import described, segmenting
 
 from skcdf.commands.train_arguments import add_method_arguments, add_setting_arguments, chosen_settings
 from skcdf.errors import Cancelled, SkcdfError
 from skcdf.fine_tune_settings import settings_from_parent
 from skcdf.labels import LabelSet
 from skcdf.methods import METHODS, Stream
-from skcdf.models import Expectations, ModelBundle, NetworkDescription, TrainingRecord, save_bundle
-from skcdf.networks import build_network, build_with_views
+from skcdf.models import ModelBundle, TrainingRecord, save_bundle
+from skcdf.networks import build_with_views
 from skcdf.networks.tokens import class_shares
 from skcdf.preprocessing import Intensity, PreprocessingPlan
 from skcdf.progress import CancelToken, Progress
@@ -58,32 +59,12 @@ def make_trainer(toy_volumes, device, tmp_path):
 def saved(trainer: Trainer, labels: LabelSet = LABELS) -> ModelBundle:
     """The trainer's outcome as a bundle, without what an export needs a data set for."""
     config, method = trainer.config, trainer.method
-    network, arguments = method.inference_network()
-    whole = (1.0, 1000.0)
-    bundle = ModelBundle(
-        name="toy",
-        version="1",
-        title="Toy",
-        description="",
-        network=NetworkDescription(network, arguments),
-        channels=("CT",),
-        patch_size=config.patch_size,
-        label_set=labels,
-        preprocessing=config.preprocessing.to_json(),
-        expects=Expectations("CT", (-1e3, 1e3), (whole, whole, whole), (whole, whole, whole), "none"),
-        training=TrainingRecord(
-            config.method, 0, 0, 0, 0, "none", "2026-01-01", "0.1.0", True, plugin=config.plugin
-        ),
-        licence="Apache-2.0",
+    record = TrainingRecord(
+        config.method, 0, 0, 0, 0, "none", "2026-01-01", "0.1.0", True, plugin=config.plugin
     )
+    bundle = described(*method.inference_network(), labels, config.preprocessing, training=record)
     folder = trainer.run_folder / "model"
     return save_bundle(folder, bundle, trainer.current_weights(), inference_keys=method.inference_keys())
-
-
-def segmenting(bundle: ModelBundle) -> torch.nn.Module:
-    network = build_network(bundle.network.name, bundle.network.arguments)
-    network.load_state_dict(bundle.load_weights(inference_only=True))
-    return network.eval()
 
 
 @pytest.mark.parametrize("compat", ["corrected", pytest.param("published", marks=pytest.mark.slow)])

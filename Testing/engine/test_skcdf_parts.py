@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from toy_bundles import described, segmenting
 
 from skcdf.commands.train_arguments import add_method_arguments, add_setting_arguments, chosen_settings
 from skcdf.errors import Cancelled, SkcdfError
@@ -19,8 +20,8 @@ from skcdf.interchange import export_published
 from skcdf.labels import LabelSet
 from skcdf.methods import Batch, Moment, Problem, build_method
 from skcdf.methods.skcdf import Skcdf
-from skcdf.models import Expectations, ModelBundle, NetworkDescription, TrainingRecord, save_bundle
-from skcdf.networks import build_network, build_with_views
+from skcdf.models import ModelBundle, save_bundle
+from skcdf.networks import build_with_views
 from skcdf.preprocessing import Intensity, PreprocessingPlan
 from skcdf.progress import CancelToken, Progress
 from skcdf.trainer import Trainer, TrainingConfig
@@ -91,21 +92,7 @@ def make_trainer(toy_volumes, device, tmp_path):
 
 
 def saved(method: Skcdf, weights: dict[str, torch.Tensor], folder: Path) -> ModelBundle:
-    whole = (1.0, 1000.0)
-    bundle = ModelBundle(
-        name="toy",
-        version="1",
-        title="Toy",
-        description="",
-        network=NetworkDescription(*method.inference_network()),
-        channels=("CT",),
-        patch_size=PATCH,
-        label_set=LABELS,
-        preprocessing=PLAN.to_json(),
-        expects=Expectations("CT", (-1e3, 1e3), (whole, whole, whole), (whole, whole, whole), "none"),
-        training=TrainingRecord("skcdf", 0, 0, 0, 0, "none", "2026-01-01", "0.1.0", True),
-        licence="Apache-2.0",
-    )
+    bundle = described(*method.inference_network(), LABELS, PLAN, "skcdf")
     save_bundle(folder, bundle, weights, inference_keys=method.inference_keys())
     return ModelBundle.load(folder)
 
@@ -113,12 +100,6 @@ def saved(method: Skcdf, weights: dict[str, torch.Tensor], folder: Path) -> Mode
 def untrained(parts: tuple[str, ...], folder: Path, **options: Any) -> ModelBundle:
     method = make(parts, **options)
     return saved(method, method.network.state_dict(), folder)
-
-
-def segmenting(bundle: ModelBundle) -> torch.nn.Module:
-    network = build_network(bundle.network.name, bundle.network.arguments)
-    network.load_state_dict(bundle.load_weights(inference_only=True))
-    return network.eval()
 
 
 class TestWhatGoes:

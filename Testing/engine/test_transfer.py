@@ -11,11 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from toy_bundles import described
 
 from skcdf.errors import SkcdfError
 from skcdf.labels import Code, Label, LabelSet
 from skcdf.methods import Problem, build_method
-from skcdf.models import Expectations, ModelBundle, NetworkDescription, TrainingRecord, save_bundle
+from skcdf.models import ModelBundle, save_bundle
 from skcdf.networks import build_network
 from skcdf.preprocessing import Intensity, PreprocessingPlan
 from skcdf.trainer import TrainingConfig
@@ -44,23 +45,9 @@ def worked(network: nn.Module) -> nn.Module:
 
 
 def bundle_of(folder: Path, method: str, weights: dict[str, Tensor], **arguments: object) -> ModelBundle:
-    whole = (1.0, 1000.0)
     name = {"supervised": "vnet", "skcdf": "skcdf"}[method]
     values = {"channels": 1, "classes": len(ORGANS) + 1, "filters": 2, **arguments}
-    bundle = ModelBundle(
-        name="parent",
-        version="1",
-        title="Parent",
-        description="",
-        network=NetworkDescription(name, values),
-        channels=("CT",),
-        patch_size=PATCH,
-        label_set=PARENTS,
-        preprocessing=PLAN.to_json(),
-        expects=Expectations("CT", (-1e3, 1e3), (whole, whole, whole), (whole, whole, whole), "none"),
-        training=TrainingRecord(method, 0, 0, 0, 0, "none", "2026-01-01", "0.1.0", True),
-        licence="Apache-2.0",
-    )
+    bundle = described(name, values, PARENTS, PLAN, method, name="parent")
     return save_bundle(folder, bundle, weights)
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from toy_bundles import described, segmenting
 
 from skcdf.labels import LabelSet
 from skcdf.methods import METHODS, Method, Moment, Problem, build_method
-from skcdf.models import Expectations, ModelBundle, NetworkDescription, TrainingRecord, save_bundle
+from skcdf.models import ModelBundle, save_bundle
 from skcdf.networks import build_network
 from skcdf.preprocessing import Intensity, PreprocessingPlan
 from skcdf.trainer.transfer import COUNTERS, Transfer, transferred_weights
@@ -44,21 +45,7 @@ def parent_of(name: str, folder: Path) -> ModelBundle:
     method.network.requires_grad_(False)
     for parameter in method.network.parameters():
         parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
-    whole = (1.0, 1000.0)
-    bundle = ModelBundle(
-        name="parent",
-        version="1",
-        title="Parent",
-        description="",
-        network=NetworkDescription(*method.inference_network()),
-        channels=("CT",),
-        patch_size=PATCH,
-        label_set=LABELS,
-        preprocessing=PLAN.to_json(),
-        expects=Expectations("CT", (-1e3, 1e3), (whole, whole, whole), (whole, whole, whole), "none"),
-        training=TrainingRecord(name, 0, 0, 0, 0, "none", "2026-01-01", "0.1.0", True),
-        licence="Apache-2.0",
-    )
+    bundle = described(*method.inference_network(), LABELS, PLAN, name)
     return save_bundle(folder, bundle, method.weights(noise), inference_keys=method.inference_keys())
 
 
@@ -66,12 +53,6 @@ def parent_of(name: str, folder: Path) -> ModelBundle:
 def parents(tmp_path_factory) -> dict[str, ModelBundle]:
     folder = tmp_path_factory.mktemp("parents")
     return {name: parent_of(name, folder / name) for name in METHODS}
-
-
-def segmenter(bundle: ModelBundle) -> nn.Module:
-    network = build_network(bundle.network.name, bundle.network.arguments)
-    network.load_state_dict(bundle.load_weights(inference_only=True))
-    return network.eval()
 
 
 def started(name: str, parent: ModelBundle) -> tuple[Method, Transfer]:
@@ -101,7 +82,7 @@ def test_the_start_finds_what_the_parent_finds_where_it_says_so(parent, name, pa
     method, transfer = started(name, parents[parent])
     image = next(noise())
     with torch.inference_mode():
-        same = torch.equal(as_segmenter(method)(image), segmenter(parents[parent])(image))
+        same = torch.equal(as_segmenter(method)(image), segmenting(parents[parent])(image))
     assert same == transfer.faithful == (KINDS[parent] == KINDS[name])
     assert bool(transfer.notes) == (not transfer.faithful)
     assert {*transfer.carried, *transfer.fresh} == transfer.weights.keys() - set(COUNTERS)
@@ -116,7 +97,7 @@ def parts_of(network: nn.Module, decoder: str = "decoder") -> dict[str, Tensor]:
 
 def segmenting_parts(bundle: ModelBundle) -> dict[str, Tensor]:
     """Encoder and decoder that segment; of a pair, its first network's."""
-    network = segmenter(bundle)
+    network = segmenting(bundle)
     if bundle.network.name == "vnet_pair":
         return parts_of(network.first)
     return parts_of(network, "decoder_u" if bundle.network.name == "skcdf" else "decoder")
@@ -186,4 +167,4 @@ def test_how_far_a_method_had_come_does_not_carry_over(name, counter, parents):
 
 @pytest.mark.parametrize("name", [*PLAIN, "cps"])
 def test_a_model_holds_what_segments_and_no_more(name, parents):
-    assert set(parents[name].load_weights()) == set(segmenter(parents[name]).state_dict())
+    assert set(parents[name].load_weights()) == set(segmenting(parents[name]).state_dict())

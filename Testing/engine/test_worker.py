@@ -14,20 +14,14 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from toy_bundles import described
 
 from skcdf.cli import main
 from skcdf.errors import Cancelled, SkcdfError
 from skcdf.geometry import Geometry
 from skcdf.image import Image, read_label_map, write_image
 from skcdf.labels import LabelSet
-from skcdf.models import (
-    Expectations,
-    InferenceOptions,
-    ModelBundle,
-    NetworkDescription,
-    TrainingRecord,
-    save_bundle,
-)
+from skcdf.models import InferenceOptions, save_bundle
 from skcdf.networks.vnet import VNet
 from skcdf.preprocessing import Intensity, PreprocessingPlan
 from skcdf.worker import MOST_WAITING
@@ -70,23 +64,9 @@ sys.exit(main(["worker", *sys.argv[1:]]))
 def save_model(folder: Path, architecture: str = "vnet", seed: int = 0) -> str:
     """A model with random weights and far too many windows: a scan of 128³ voxels takes it long."""
     torch.manual_seed(seed)
-    everything = ((0.1, 1000.0),) * 3
     plan = PreprocessingPlan(Intensity("window", -200, 400, 0, 100), spacing=(2.0, 2.0, 2.0))
-    bundle = ModelBundle(
-        name=folder.name,
-        version="1",
-        title="Toy",
-        description="",
-        network=NetworkDescription(architecture, NETWORK),
-        channels=("CT",),
-        patch_size=(32, 32, 32),
-        label_set=LABELS,
-        preprocessing=plan.to_json(),
-        expects=Expectations("CT", (-1000.0, 1000.0), everything, everything, "none"),
-        training=TrainingRecord("supervised", 0, 0, 0, 0, "none", "2026-01-01", "0.1.0", True),
-        licence="Apache-2.0",
-        inference=InferenceOptions(overlap=0.9),
-    )
+    inference = InferenceOptions(overlap=0.9)
+    bundle = described(architecture, NETWORK, LABELS, plan, name=folder.name, inference=inference)
     network = VNet(**NETWORK).eval()
     with torch.no_grad():
         noise = torch.randn(1, 1, 32, 32, 32)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from toy_bundles import described
 
 from skcdf import training_report
 from skcdf.cases import Case
@@ -17,7 +18,7 @@ from skcdf.image import Image, read_image, read_label_map, write_image, write_la
 from skcdf.image_hash import voxel_hash
 from skcdf.labels import LabelSet
 from skcdf.model_store import ModelStore
-from skcdf.models import Expectations, ModelBundle, NetworkDescription, TrainingRecord, save_bundle
+from skcdf.models import ModelBundle, TrainingRecord, save_bundle
 from skcdf.networks.vnet import VNet
 from skcdf.pool import LabelledPool
 from skcdf.preprocessing import Intensity, PreprocessingPlan
@@ -132,24 +133,11 @@ def tuned(pool: Path, run: Path, start: str = "", **more) -> FineTuneOutcome:
 
 def toy_bundle(hashes: tuple[str, ...]) -> ModelBundle:
     """A description of `knowing_network`, which says that it was trained on scans with these hashes."""
-    whole = (1.0, 1000.0)
     training = TrainingRecord(
         "supervised", 9, 0, len(hashes), 0, "toys", "2026-01-01", "0.1.0", True, image_hashes=hashes
     )
-    return ModelBundle(
-        name="toy",
-        version="1",
-        title="Toy",
-        description="",
-        network=NetworkDescription("vnet", {"channels": 1, "classes": 4, "filters": 2, "dropout": 0.0}),
-        channels=("CT",),
-        patch_size=(SIDE, SIDE, SIDE),
-        label_set=LABELS,
-        preprocessing=PLAN.to_json(),
-        expects=Expectations("CT", (-150.0, 150.0), (whole, whole, whole), (whole, whole, whole), "none"),
-        training=training,
-        licence="Apache-2.0",
-    )
+    arguments = {"channels": 1, "classes": 4, "filters": 2, "dropout": 0.0}
+    return described("vnet", arguments, LABELS, PLAN, training=training)
 
 
 @pytest.fixture(scope="module")

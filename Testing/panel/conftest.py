@@ -12,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / name) for name in ("Testing/panel", "Testing/mrml", "SKCDFSegmenter", "engine")]
+# plug-ins, which tests import before pytest has heard of them
+pytest.register_assert_rewrite("teaching", "segment_bench")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
