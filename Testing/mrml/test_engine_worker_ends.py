@@ -161,11 +161,11 @@ class TestPatience:
     def test_one_that_never_says_hello_is_given_up_after_two_minutes(self, bench):
         a = bench("--silent")
         number = a.ask("answer")
-        a.clock.added += 119
+        a.clock.added += 110
         a.worker.tick()
         assert number not in a.answers
         pid = a.children[0].processId
-        a.clock.added += 2
+        a.clock.added += 11
         a.worker.tick()
         assert "not ready after 120 s" in a.answers[number].error.message
         assert waitUntil(lambda: not isAlive(pid))
@@ -179,10 +179,10 @@ class TestPatience:
         a = bench(command=command)
         number = a.ask("answer")
         pid = a.hello()["pid"]
-        a.clock.added += 19
+        a.clock.added += 15
         a.worker.tick()
         assert number not in a.answers
-        a.clock.added += 2
+        a.clock.added += 6
         a.worker.tick()
         assert "does not receive" in a.answers[number].error.message
         assert waitUntil(lambda: not isAlive(pid))

@@ -100,11 +100,11 @@ class TestLooking:
 
     def test_a_torch_whose_import_never_ends_is_broken(self, bench):
         a = bench("--hangs", command=launched(scripted("--hangs"))).look()
-        a.clock.added += 179
+        a.clock.added += 150  # and the clock goes on by itself: on a busy computer, a start takes seconds
         a.installation.tick()
         assert waitUntil(lambda: a.children[0].wait(0) or a.children[0].delivered)
         assert a.found == []
-        a.clock.added += 2
+        a.clock.added += 31
         readiness = a.end()
         assert readiness.torchState == "broken"
         assert "did not answer within 180 s" in readiness.packages["torch"].detail
