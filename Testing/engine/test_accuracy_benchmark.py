@@ -50,11 +50,17 @@ class TestMatrix:
         with pytest.raises(ValueError, match="no row called skcfd"):
             Matrix.load(tmp_path / "matrix.toml")
 
+    def test_a_scale_without_settings_for_a_data_set_leaves_it_out(self, records):
+        assert MATRIX.datasets_at("wide") == ["openkbp"]
+        wanted = {task.run.dataset for task in agenda.open_tasks(MATRIX, records, "wide")}
+        assert wanted == {"openkbp"}
+        assert "hippocampus" in {task.run.dataset for task in agenda.open_tasks(MATRIX, records, "cpu")}
+
     def test_names_are_unlike_and_short_enough_for_a_model(self):
         every = [
             Run(scale, dataset, row, budget, 0.125, 0).name
             for scale in MATRIX.scales
-            for dataset in MATRIX.datasets
+            for dataset in MATRIX.datasets_at(scale)
             for row in (*MATRIX.rows, *MATRIX.ablations)
             for budget in tables.BUDGETS
         ]
@@ -71,9 +77,9 @@ class TestMatrix:
             dataclasses.replace(unknown, arguments="--method skcdf --sped")
         )
 
-    def test_all_settings_of_both_scales_are_settings_of_the_command(self):
+    def test_all_settings_of_every_scale_are_settings_of_the_command(self):
         for scale in MATRIX.scales:
-            for dataset in MATRIX.datasets:
+            for dataset in MATRIX.datasets_at(scale):
                 run = Run(scale, dataset, "skcdf", "iterations", 0.05, 1)
                 text = " ".join(MATRIX.arguments(run, 7))
                 assert (

@@ -44,7 +44,9 @@ def open_tasks(matrix: Matrix, records: Records, scale: str) -> list[Task]:
     """
     found: dict[tuple[str, bool], Task] = {}
     for stage in matrix.stages:
-        for dataset in stage["datasets"]:
+        for dataset in matrix.datasets_at(scale):
+            if dataset not in stage["datasets"]:
+                continue
             for task in _of_stage(matrix, records, scale, dataset, stage):
                 found.setdefault((task.run.name, task.test), task)
     return list(found.values())

@@ -136,6 +136,10 @@ class Matrix:
         """A row or an ablation."""
         return self.rows.get(name) or self.ablations[name]
 
+    def datasets_at(self, scale: str) -> list[str]:
+        """Names of the data sets that the scale has settings for, in the matrix's order."""
+        return [dataset for dataset in self.datasets if dataset in self.scales[scale]]
+
     def iterations(self, scale: str, dataset: str) -> int:
         """Optimiser steps in the budget ``iterations``."""
         return int(self.scales[scale][dataset]["iterations"])

@@ -56,7 +56,7 @@ def panels(matrix: Matrix, records: Records) -> list[Panel]:
     """All panels that have something to show."""
     found = []
     for scale, content in matrix.scales.items():
-        for dataset in matrix.datasets:
+        for dataset in matrix.datasets_at(scale):
             rows = []
             for name in (*matrix.rows, NNUNET):
                 row = _estimates(matrix, records, scale, dataset, name)

@@ -28,7 +28,7 @@ def report(matrix: Matrix, records: Records) -> str:
     """Everything that there is, scale by scale and data set by data set."""
     parts = []
     for scale, content in matrix.scales.items():
-        for dataset in matrix.datasets:
+        for dataset in matrix.datasets_at(scale):
             found = _dataset(matrix, records, scale, dataset)
             if found:
                 parts += [f"#### {dataset}, {content['title']}", *found]
@@ -51,7 +51,7 @@ def write_into(file: Path, text: str) -> None:
 def _begun(matrix: Matrix, records: Records, scale: str) -> bool:
     return any(
         records.of(run)
-        for dataset in matrix.datasets
+        for dataset in matrix.datasets_at(scale)
         for row in matrix.rows
         for run in matrix.tries(scale, dataset, row)
     )
@@ -233,7 +233,7 @@ def _open(matrix: Matrix, records: Records, scale: str) -> str:
     parts = [f"Open at scale {scale}: {len(tasks)} runs that can be begun now"]
     if waiting:
         parts.append(f"rows that this version cannot train: {', '.join(waiting)}")
-    for dataset in matrix.datasets:
+    for dataset in matrix.datasets_at(scale):
         record = records.of(nnunet_run(scale, dataset))
         state = record["status"] if record else "not run"
         parts.append(f"nnU-Net on {dataset}: {state}")
