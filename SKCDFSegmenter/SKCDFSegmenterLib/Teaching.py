@@ -24,7 +24,7 @@ class TrainingSettings:
 
     Attributes:
         startFrom: a model's reference; ``none``: from none; empty: what suits the pool, as `startReference` has it.
-        method: ``supervised``, ``skcdf``; empty: skcdf where there are unlabelled scans.
+        method: ``supervised``, ``skcdf``; empty: what suits the pool and the computer.
         preset: ``quick``, ``standard``, ``published``.
         timeBudgetMinutes: everything ends within this time; 0: no limit.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``.

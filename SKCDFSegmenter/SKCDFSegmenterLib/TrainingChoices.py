@@ -36,7 +36,10 @@ def methodChoices() -> tuple[Choice, ...]:
         Choice(
             "",
             _("Suggested by the pool"),
-            _("Learns from unlabelled scans, too, where the pool has some; else from labelled cases alone."),
+            _(
+                "Learns from unlabelled scans, too, where the pool has some and the computer is quick enough for it; "
+                "else from labelled cases alone."
+            ),
         ),
         Choice(
             "skcdf",

@@ -223,6 +223,24 @@ class TestClaims:
         assert judge(MATRIX, tested, "cpu", self.claim, "iterations").why == "2 of 3 seeds of skcdf"
         assert judge(MATRIX, tested, "cpu", self.claim, "time").state == "open"
 
+    @pytest.mark.parametrize(
+        ("dice", "seconds", "state"),
+        [
+            (0.3, 100, "reached"),
+            (0.3, 80, "not settled"),
+            (0.3, 120, "reached"),
+            (0.7, 100, "missed"),
+            (0.7, 120, "not settled"),
+            (0.7, 80, "missed"),
+        ],
+    )
+    def test_are_not_settled_where_the_loser_had_less_time(self, tested, dice, seconds, state):
+        for run in rates.chosen_runs(MATRIX, tested, "cpu", "openkbp", "supervised", "time"):
+            tested.write(run.name, record(run, 0.5, dice, seconds=seconds))  # skcdf takes 100
+        verdict = judge(MATRIX, tested, "cpu", self.claim, "time")
+        assert verdict.state == state
+        assert ("of the time of" in verdict.why) == (state == "not settled")
+
     @pytest.mark.parametrize(("status", "state"), [("not converged", "open"), ("converged", "reached")])
     def test_nothing_is_claimed_against_an_opponent_that_has_not_converged(self, tested, status, state):
         run = agenda.nnunet_run("cpu", "openkbp")

@@ -124,6 +124,18 @@ class TestMethod:
         assert any("parts for scans without labels start untrained" in note for note in outcome.notes)
         assert len(training.image_hashes) == 4
 
+    @pytest.mark.parametrize(
+        ("chosen", "patch", "taken"),
+        [("", (32, 32, 32), "supervised"), ("", (32, 32, 64), "skcdf"), ("skcdf", (32, 32, 32), "skcdf")],
+    )
+    def test_from_none_follows_the_patch_too_unless_it_is_chosen(self, chosen, patch, taken, cases, tmp_path):
+        pool = make_pool(tmp_path / "pool", [Member(cases[2]), Member(cases[4], annotated=None)])
+        settings = {**SHORT, "iterations": 1, "filters": 2, "patch_size": patch, "spacing": (2.0, 2.0, 2.0)}
+        outcome = tuned(pool, tmp_path / "run", method=chosen, settings=settings)
+        assert outcome.model.training.method == taken
+        told = any("patches of 32 x 32 x 32 voxels" in note for note in outcome.notes)
+        assert told == (taken == "supervised")
+
     @pytest.mark.slow
     def test_skcdf_without_unlabelled_scans_takes_the_labelled_ones_and_says_so(self, pool, tune):
         outcome = tune(pool, method="skcdf")

@@ -11,6 +11,9 @@ from .intervals import Estimate, difference, estimate
 from .matrix import NNUNET, Budget, Claim, Matrix
 from .records import Records
 
+LEAST_SHARE = 0.9
+"""Of the winner's time: who lost with less of it may have lost for that."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -36,7 +39,8 @@ class Verdict:
 def judge(matrix: Matrix, records: Records, scale: str, claim: Claim, budget: Budget) -> Verdict:
     """Reached: the mean paired difference is at least the margin, its interval lies above 0, and so does every seed.
 
-    Where a seed says the opposite, it is not settled: the interval is over cases and knows nothing of trainings.
+    Where a seed says the opposite, it is not settled: the interval is over cases and knows nothing of trainings. Nor
+    is it at equal time, which is planned from measured steps, where the one that lost had less than 90 % of it.
     """
     row = row_named(matrix, records, scale, claim.dataset, claim.better, budget)
     better = evidence(matrix, records, scale, claim.dataset, row, budget) if row else None
@@ -53,10 +57,13 @@ def judge(matrix: Matrix, records: Records, scale: str, claim: Claim, budget: Bu
         return Verdict(claim, budget, "open", _seeds(than), row)
     if claim.than == NNUNET and than.records[0]["status"] != "converged":
         return Verdict(claim, budget, "open", "nnU-Net has not converged: no claim is made", row)
-    return _margin(matrix, claim, budget, better, than)
+    return _margin(matrix, claim, budget, better, than, matrix.scales[scale]["time"])
 
 
-def _margin(matrix: Matrix, claim: Claim, budget: Budget, better: Evidence, than: Evidence) -> Verdict:
+def _margin(
+    matrix: Matrix, claim: Claim, budget: Budget, better: Evidence, than: Evidence, time: str
+) -> Verdict:
+    """``time`` names what of a record the budget is counted in."""
     organs = tuple(matrix.datasets[claim.dataset]["smallest"]) if claim.organs == "smallest" else ()
     if better.cases != than.cases:
         raise ValueError(f"{better.row} and {than.row} were tested on other cases")
@@ -65,10 +72,15 @@ def _margin(matrix: Matrix, claim: Claim, budget: Budget, better: Evidence, than
         one = one.mean(0, keepdims=True)
     found = difference(one, other)
     state = "reached" if found.mean >= claim.margin and found.low > 0 else "missed"
-    if state == "reached" and min(found.seeds) <= 0:
-        state = "not settled"
     seeds = ", ".join(f"{each:+.3f}" for each in found.seeds)
     why = f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}], by seed {seeds}; wanted {claim.margin:+.3f}"
+    if state == "reached" and min(found.seeds) <= 0:
+        state = "not settled"
+    if budget == "time" and than.row != NNUNET:
+        loser, winner = (than, better) if state == "reached" else (better, than)
+        share = loser.seconds(time) / winner.seconds(time)
+        if share < LEAST_SHARE:
+            state, why = "not settled", f"{why}; {loser.row} had only {share:.0%} of the time of {winner.row}"
     return Verdict(claim, budget, state, why, better.row, found)
 
 

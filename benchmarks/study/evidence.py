@@ -50,6 +50,10 @@ class Evidence:
         found = [record["test"]["organs"] for record in self.records]
         return sum(each["missed"] for organs in found for name, each in organs.items() if organ in ("", name))
 
+    def seconds(self, time: str) -> float:
+        """What a training took, mean over seeds; ``time`` is the scale's measure."""
+        return fmean(record["training"][time] for record in self.records)
+
     @property
     def is_complete(self) -> bool:
         """Whether every seed is there."""

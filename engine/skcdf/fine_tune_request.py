@@ -25,7 +25,8 @@ class FineTuneRequest:
         store: a model store in which the outcome becomes a candidate; made when it is not there. ``None``, for a run
             that is resumed: the one that it knows.
         name: of the outcome and its model line (default: the start's line, else the run folder's name).
-        method: a name of `methods.METHODS`; empty: skcdf where there are unlabelled scans, else supervised.
+        method: a name of `methods.METHODS`; empty: skcdf where there are unlabelled scans, and a training from none
+            has patches large enough for it (`docs/fine-tuning.md` §4), else supervised.
         preset: ``quick``, ``standard`` or ``published``; empty: the resumed run's, else ``standard``.
         settings: fields of `TrainingConfig` that the user has chosen.
         time_budget_s: everything ends within so many seconds.

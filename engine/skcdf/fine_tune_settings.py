@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -10,8 +11,8 @@ from .cases import Dataset
 from .device import Device
 from .errors import SkcdfError
 from .models import ModelBundle
+from .plan import PATCH_STEP, Budget, make_plan
 from .plan import PRESETS as SCRATCH_ITERATIONS
-from .plan import Budget, make_plan
 from .plugins import PLUGINS
 from .preprocessing import PreprocessingPlan
 from .progress import CancelToken
@@ -29,6 +30,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Settings from a parent; `docs/fine-tuning.md` §4 has the figures. ``published`` takes `published_recipe`."""
 PUBLISHED_RATE = 0.12
 """The published 0.3, lowered as the standard preset's rate is lowered against a training from none (0.05)."""
+DECIDES_METHOD = frozenset({"method", "method_options", "compat"})
+"""Who sets one of these has a method in mind."""
 WARM_UP_SHARE = 0.1
 LONGEST_WARM_UP = 100
 TIED = ("preprocessing", "filters")
@@ -115,14 +118,17 @@ def settings_from_none(
     chosen: Mapping[str, Any],
     minutes: float | None,
     cancel: CancelToken,
-) -> TrainingConfig:
-    """Settings of a training that starts from none, planned as ``skcdf train`` plans.
+) -> tuple[TrainingConfig, str]:
+    """Settings of a training that starts from none, planned as ``skcdf train`` plans, and what to know of them.
+
+    A method that nobody chose is SKCDF where there are unlabelled scans and patches are large enough for it; see
+    `docs/fine-tuning.md` §4.
 
     Args:
         survey: of ``dataset``.
         dataset: what to train on.
         device: where.
-        method: its name.
+        method: its name; empty: what suits pool and patch.
         preset: key of `PRESETS`.
         chosen: what the user has decided, by name in `TrainingConfig`; ``spacing``, too.
         minutes: what the training may take; ``None``: what plans usually assume.
@@ -133,13 +139,31 @@ def settings_from_none(
         SkcdfError: a setting is not known, or has a value that it cannot have.
     """
     _check_names(chosen, "spacing")
-    values: dict[str, Any] = {"method": method}
-    if preset == "published":
-        values = {**published_recipe(len(dataset.unlabelled or dataset.labelled)), **values}
-    else:
-        values["iterations"] = SCRATCH_ITERATIONS[preset]
     budget = Budget() if minutes is None else Budget(minutes=minutes)
-    return make_plan(survey, dataset.label_set, device, budget, {**values, **chosen}, cancel).config
+
+    def planned(method: str) -> TrainingConfig:
+        values: dict[str, Any] = {"method": method}
+        if preset == "published":
+            values = {**published_recipe(len(dataset.unlabelled or dataset.labelled)), **values}
+        else:
+            values["iterations"] = SCRATCH_ITERATIONS[preset]
+        return make_plan(survey, dataset.label_set, device, budget, {**values, **chosen}, cancel).config
+
+    config = planned(chosen_method(method, preset, dataset))
+    is_decided = method or preset == "published" or DECIDES_METHOD & chosen.keys()
+    if is_decided or config.method != "skcdf" or math.prod(config.patch_size) > PATCH_STEP**3:
+        return config, ""
+    return planned("supervised"), small_patch_note(config)
+
+
+def small_patch_note(config: TrainingConfig) -> str:
+    """Why the method is another than unlabelled scans suggest."""
+    patch = " x ".join(map(str, config.patch_size))
+    return (
+        f"SKCDF, which learns from unlabelled scans, would be left with patches of {patch} voxels, from which "
+        "supervised training learns more: this training takes the labelled cases alone. With more time, more memory "
+        "or a GPU patches are larger. A method that you choose yourself is kept."
+    )
 
 
 def resumed_settings(stored: TrainingConfig, method: str, chosen: Mapping[str, Any]) -> TrainingConfig:

@@ -201,17 +201,18 @@ class _FineTuning:
         request = self.request
         if self._config is not None:
             return survey
-        preset = request.preset or "standard"
-        method = chosen_method(request.method, preset, self._dataset)
+        preset, data, chosen = request.preset or "standard", self._dataset, request.settings
         if self._parent is not None:
-            bundle = self._parent.bundle
-            self._config = settings_from_parent(bundle, self._dataset, method, preset, request.settings)
+            method = chosen_method(request.method, preset, data)
+            self._config = settings_from_parent(self._parent.bundle, data, method, preset, chosen)
             return survey
         minutes = request.time_budget_s / 60 if request.time_budget_s else None
         self.progress(Progress("plan", 0, 1))  # it measures steps, which may take a minute
-        self._config = settings_from_none(
-            survey, self._dataset, self._device, method, preset, request.settings, minutes, self.cancel
+        self._config, note = settings_from_none(
+            survey, data, self._device, request.method, preset, chosen, minutes, self.cancel
         )
+        if note:
+            self._note(note)
         self.progress(Progress("plan", 1, 1))
         return survey
 

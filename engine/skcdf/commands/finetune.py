@@ -79,7 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_method_arguments(
         parser,
         "supervised: labelled scans alone; skcdf, mean_teacher, cps (two networks, twice the time to segment) and "
-        "pseudo_label learn from unlabelled scans, too (default: skcdf where there are some)",
+        "pseudo_label learn from unlabelled scans, too (default: skcdf where there are some and, from none, patches "
+        "are larger than 32 x 32 x 32)",
     )
     add_setting_arguments(parser)
     add_compute_arguments(parser)
