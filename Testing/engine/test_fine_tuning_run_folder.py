@@ -70,6 +70,27 @@ class TestRunFolder:
             with pytest.raises(SkcdfError, match=complaint):
                 tune(pool, resume=True, **wish)
 
+    def test_resumed_with_the_same_wishes_goes_on_though_time_cut_them(self, pool, tune):
+        wishes = {"settings": {**SHORT, "iterations": 10**6}, "time_budget_s": 60.0}
+        for resume in (False, True):
+            with pytest.raises(Cancelled):
+                tune(pool, resume=resume, **wishes, **stop_at("train", 1 + resume))
+        with pytest.raises(SkcdfError, match=r"run: the run in this folder has other settings: iterations\."):
+            tune(pool, resume=True, settings={**SHORT, "iterations": 10**6 - 1})
+
+    def test_resumed_with_the_same_wishes_goes_on_though_the_parents_plugin_joined_them(
+        self, pool, tune, workplace, tmp_path
+    ):
+        known = {"start": str(workplace / "model"), "store": None}
+        tune(pool, "parent", **known, settings={**SHORT, "plugin": "scdl"})
+        wishes = {"start": str(tmp_path / "parent/model"), "store": None}
+        wishes["settings"] = {**SHORT, "iterations": 4, "plugin_options": {"stride": 4}}
+        for resume in (False, True):
+            with pytest.raises(Cancelled):
+                tune(pool, resume=resume, **wishes, **stop_at("train", 1 + resume))
+        with pytest.raises(SkcdfError, match="other settings: plugin_options"):
+            tune(pool, resume=True, **{**wishes, "settings": {"plugin_options": {"stride": 2}}})
+
     def test_without_a_run_is_not_resumed(self, pool, tune, tmp_path):
         with pytest.raises(SkcdfError, match="there is no run to go on with") as refusal:
             tune(pool, "mistyped", resume=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from . import files
 from .errors import SkcdfError
 from .fine_tune_kept import Kept
 from .fine_tune_request import FineTuneRequest
+from .fine_tune_settings import resumed_settings
 from .models import MODEL_FILE
 from .records import FieldError, plain_record, record_from_plain
 from .run_folder import RUN_FILE
@@ -33,6 +35,8 @@ class RunRecord:
         stop_after_s: seconds of training after which it ends whatever happens; ``None``: never.
         store: the model store that the outcome enters; empty: none.
         preset: the user's; empty: written by an older version.
+        asked: method and settings that the user chose, as `as_asked` writes them; the run's own settings hold what
+            became of them.
         version: the outcome's version in the store, once it is there.
         finished: whether everything was done, but for the store.
         title: of the start, for people, once it is finished; empty: from none.
@@ -47,6 +51,7 @@ class RunRecord:
     stop_after_s: float | None = None
     store: str = ""
     preset: str = ""
+    asked: str = ""
     version: str | None = None
     finished: bool = False
     title: str = ""
@@ -80,6 +85,13 @@ class RunRecord:
                     "Leave that out to go on with it, or give another folder to start anew.",
                 )
 
+    def settings_of(self, request: FineTuneRequest, stored: TrainingConfig) -> TrainingConfig:
+        """The settings of the run that goes on; raises `SkcdfError` when the user has chosen others.
+
+        Whoever says again what the run was begun with gets it: parent and time may have made something else of it.
+        """
+        return stored if self.asked == as_asked(request) else resumed_settings(stored, request)
+
     @classmethod
     def load(cls, run_folder: Path) -> RunRecord:
         """Reads the run's file.
@@ -97,6 +109,11 @@ class RunRecord:
             raise SkcdfError(
                 f"{path}: field {error.field} {error.problem}.", "Give another folder to start anew."
             ) from error
+
+
+def as_asked(request: FineTuneRequest) -> str:
+    """What the user chose of a training's settings, as one line to compare."""
+    return json.dumps({**request.settings, "method": request.method}, sort_keys=True, default=repr)
 
 
 def store_of(request: FineTuneRequest, record: RunRecord | None) -> Path | None:

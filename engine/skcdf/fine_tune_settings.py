@@ -10,6 +10,7 @@ from typing import Any
 from .cases import Dataset
 from .device import Device
 from .errors import SkcdfError
+from .fine_tune_request import FineTuneRequest
 from .models import ModelBundle
 from .plan import PATCH_STEP, Budget, make_plan
 from .plan import PRESETS as SCRATCH_ITERATIONS
@@ -166,19 +167,22 @@ def small_patch_note(config: TrainingConfig) -> str:
     )
 
 
-def resumed_settings(stored: TrainingConfig, method: str, chosen: Mapping[str, Any]) -> TrainingConfig:
+def resumed_settings(stored: TrainingConfig, request: FineTuneRequest) -> TrainingConfig:
     """The settings of the run that goes on.
 
     Raises:
         SkcdfError: the user has chosen others.
     """
-    wanted = {**chosen, **({"method": method} if method else {})}
+    wanted = {**request.settings, **({"method": request.method} if request.method else {})}
     spacing = wanted.pop("spacing", None)  # it became part of the preprocessing plan
     _check_names(wanted)
-    other_spacing = spacing is not None and tuple(spacing) != stored.preprocessing.spacing
-    if other_spacing or replace(stored, **wanted) != stored:
+    asked = replace(stored, **wanted)
+    others = [name for name in wanted if getattr(asked, name) != getattr(stored, name)]
+    if spacing is not None and tuple(spacing) != stored.preprocessing.spacing:
+        others.append("spacing")
+    if others:
         raise SkcdfError(
-            "The run in this folder has other settings.",
+            f"{request.run_folder}: the run in this folder has other settings: {', '.join(others)}.",
             "Leave them out to go on with it, or give another folder to start anew.",
         )
     return stored

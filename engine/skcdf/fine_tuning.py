@@ -20,11 +20,10 @@ from .datasets import open_dataset
 from .device import choose_device
 from .fine_tune_kept import Kept, nothing_gained, what_was_kept
 from .fine_tune_request import FineTuneOutcome, FineTuneRequest
-from .fine_tune_run import COMPARISON_FILE, RunRecord, store_of, stored_run
+from .fine_tune_run import COMPARISON_FILE, RunRecord, as_asked, store_of, stored_run
 from .fine_tune_settings import (
     chosen_method,
     few_steps_notes,
-    resumed_settings,
     settings_from_none,
     settings_from_parent,
     within_time,
@@ -132,7 +131,7 @@ class _FineTuning:
         if self._record is not None:
             self._record.require_same(request)
             assert self._config is not None  # stored with it
-            self._config = resumed_settings(self._config, request.method, request.settings)
+            self._config = self._record.settings_of(request, self._config)
             self._keep_store(self._record)
         if self._record is not None and self._record.finished:
             return self._as_finished(self._record)
@@ -302,6 +301,7 @@ class _FineTuning:
             stop_after_s,
             str(self._store.resolve()) if self._store else "",
             request.preset or "standard",
+            as_asked(request),
         )
         if launched().rank == 0:
             self._record.save(request.run_folder)
