@@ -108,6 +108,23 @@ class TestOutcome:
         assert outcome.version is None and outcome.model.name == "my_run"
         assert outcome.model.training.data.count("started from model toy") == 1
 
+    def test_of_a_start_with_an_unknown_plugin_says_so_before_anything_is_read(
+        self, pool, workplace, tmp_path
+    ):
+        shutil.copytree(workplace / "model", tmp_path / "other")
+        description = read_json(tmp_path / "other/model.json", "model")
+        description["network"]["arguments"]["companion"] = {"name": "newer", "filters": 2}
+        (tmp_path / "other/model.json").write_text(json.dumps(description))
+        phases: list[str] = []
+        with pytest.raises(SkcdfError, match="needs the plug-in newer") as refusal:
+            tuned(
+                pool,
+                tmp_path / "run",
+                str(tmp_path / "other"),
+                progress=lambda each: phases.append(each.phase),
+            )
+        assert "Update" in refusal.value.hint and phases == [] and not (tmp_path / "run/model").exists()
+
     def test_of_an_unknown_start_names_it(self, pool, tune):
         for start in ("toy@v99", "nothing", "nothing@v1"):
             with pytest.raises(SkcdfError, match=start.partition("@")[0]):

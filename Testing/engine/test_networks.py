@@ -80,6 +80,11 @@ def test_every_parameter_gets_a_gradient():
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
+def accompanied(plugin: object, message: str, **more: object) -> tuple[str, dict[str, object], str]:
+    """A case of the test below: a network with a companion that nobody can build."""
+    return "vnet", {"channels": 1, "classes": 2, "companion": {"name": plugin, **more}}, message
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
@@ -88,6 +93,17 @@ def test_every_parameter_gets_a_gradient():
         ("vnet", {"channels": 1, "classes": 2, "filters": "four"}, "cannot be built"),
         ("vnet", {"channels": 1, "classes": 2, "filters": -1}, "cannot be built"),
         ("vnet", {"channels": 1, "classes": 2, "filters": 0}, "cannot be built"),
+        accompanied(
+            "other", r"m\.json: its network needs the plug-in other, which this version does not have"
+        ),
+        accompanied(["scdl"], "needs the plug-in"),
+        accompanied("scdl", "must be a whole number of at least 1", filters=4, classes=2, stride=0),
+        accompanied("scdl", "must be a whole number of at least 1", filters=4, classes=2, stride="8"),
+        accompanied("scdl", "temperature must be above 0", filters=4, classes=2, temperature=-1),
+        accompanied("scdl", "cannot be built", filters=4, classes=2, temperature="x"),
+        accompanied("scdl", "cannot be built", filters=4, classes=2, speed=3),
+        ("vnet", {"channels": 1, "classes": 2, "companion": "scdl"}, "cannot be built"),
+        ("vnet", {"channels": 1, "classes": 2, "companion": {"filters": 4}}, "cannot be built"),
     ],
 )
 def test_a_network_that_cannot_be_built_is_refused_by_name(name, arguments, message):

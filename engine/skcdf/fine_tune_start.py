@@ -11,10 +11,10 @@ import numpy as np
 from .cases import Case, Dataset
 from .device import Device
 from .errors import SkcdfError
+from .inference.network import loaded_network
 from .inference.sliding_window import SlidingWindow
 from .model_store import ModelStore
 from .models import ModelBundle, find_model
-from .networks import build_network
 from .pool import POOL_FILE, LabelledPool
 from .progress import CancelToken, Progress, ProgressCallback, ignore_progress
 from .trainer import TrainingVolume
@@ -47,10 +47,17 @@ def find_parent(start: str, store: Path | None) -> Parent | None:
     """The model that ``start`` names, in the store or elsewhere; ``None`` for an empty name.
 
     Raises:
-        SkcdfError: there is no such model, or it is damaged.
+        SkcdfError: there is no such model, or it is damaged: its network is built once, now and not after hours of
+            training.
     """
     if not start:
         return None
+    parent = _named(start, store)
+    loaded_network(parent.bundle)
+    return parent
+
+
+def _named(start: str, store: Path | None) -> Parent:
     name, at, _ = start.partition("@")
     in_place = Path(start).exists()
     if store is not None and store.exists() and not in_place:
@@ -196,9 +203,8 @@ def with_findings(
     Raises:
         Cancelled: the token was raised.
     """
-    network = build_network(parent.network.name, parent.network.arguments, parent.name)
-    network.load_state_dict(parent.load_weights(inference_only=True))
-    device.place(network.eval())
+    network = loaded_network(parent)
+    device.place(network)
     options = parent.inference
     window = SlidingWindow(
         parent.patch_size,

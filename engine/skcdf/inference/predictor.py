@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,10 +12,8 @@ import torch
 from torch import Tensor
 
 from ..device import Device, choose_device
-from ..errors import SkcdfError
 from ..image import Image
 from ..models import ModelBundle
-from ..networks import build_network, build_with_views
 from ..networks.decoupled import SKCDF
 from ..networks.folded import fold, set_library
 from ..preprocessing import Placement, PreprocessingPlan
@@ -25,6 +22,7 @@ from .choices import Choices
 from .disagreement import Disagreement
 from .labelling import make_tiles
 from .memory_ladder import Attempt, climb_down, ladder, told_if_short
+from .network import loaded_network
 from .places import UNSURE, UnsurePlace, find_places
 from .sliding_window import SlidingWindow, blending_weights, even_ranges
 from .uncertainty import OrganUncertainty, UncertaintyMap, should_hold_all
@@ -117,19 +115,7 @@ class Predictor:
         self.device = device or choose_device()
         self.plan = PreprocessingPlan.from_json(bundle.preprocessing, bundle.name)
         self._memory_limit = memory_limit
-        architecture, tensors = bundle.network, bundle.load_weights(inference_only=not views)
-        whole = build_with_views(architecture.name, architecture.arguments, tensors) if views else None
-        if views and whole is None:
-            tensors = bundle.load_weights(inference_only=True)
-        self._network = whole or build_network(architecture.name, architecture.arguments, bundle.name)
-        try:
-            self._network.load_state_dict(tensors)
-        except RuntimeError as error:
-            raise SkcdfError(
-                f"{bundle.folder}: the weights do not fit the network ({textwrap.shorten(str(error), 200)}).",
-                "Fetch the model again.",
-            ) from error
-        self._network.eval()
+        self._network = loaded_network(bundle, views)
         fold(self._network)
 
     @property

@@ -36,34 +36,42 @@ def build_network(name: str, arguments: dict[str, Any], source: str = "model") -
     """
     if name not in NETWORKS:
         raise SkcdfError(f"{source}: there is no network called {name}.", f"Known are {', '.join(NETWORKS)}.")
-    try:
-        return _accompanied(NETWORKS[name], arguments)
-    except (TypeError, ValueError, RuntimeError, KeyError) as error:
-        raise SkcdfError(
-            f"{source}: network {name} cannot be built ({error}).", "Export the model again."
-        ) from error
+    return _accompanied(NETWORKS[name], name, arguments, source)
 
 
-def build_with_views(name: str, arguments: dict[str, Any], tensors: Collection[str]) -> SKCDF | None:
+def build_with_views(
+    name: str, arguments: dict[str, Any], tensors: Collection[str], source: str = "model"
+) -> SKCDF | None:
     """The whole network with ``views``, where the registry's one is a part of it and the weights of all are there.
 
     Args:
-        name, arguments: see `build_network`.
+        name, arguments, source: see `build_network`.
         tensors: names of the tensors that the model has.
     """
     if name != "skcdf" or not any(key.startswith("decoder_l.") for key in tensors):
         return None
-    network = _accompanied(SKCDF, arguments)
+    network = _accompanied(SKCDF, name, arguments, source)
     assert isinstance(network, SKCDF)
     return network if set(network.state_dict()) <= set(tensors) else None
 
 
-def _accompanied(kind: Callable[..., nn.Module], arguments: dict[str, Any]) -> nn.Module:
+def _accompanied(
+    kind: Callable[..., nn.Module], name: str, arguments: dict[str, Any], source: str
+) -> nn.Module:
     own = dict(arguments)
-    companion = dict(own.pop("companion", {}))
-    network = kind(**own)
-    if companion:
-        make = COMPANIONS[companion.pop("name")]
+    try:
+        companion = dict(own.pop("companion", None) or {"name": ""})
+        plugin = str(companion.pop("name"))
+        if plugin and plugin not in COMPANIONS:
+            raise SkcdfError(
+                f"{source}: its network needs the plug-in {plugin}, which this version does not have.",
+                f"Update the extension, or take another model. Known are {', '.join(COMPANIONS)}.",
+            )
+        network = kind(**own)
         for part in [each for each in network.modules() if isinstance(each, Accompanied)]:
-            part.companion = make(**companion)
+            part.companion = COMPANIONS[plugin](**companion) if plugin else None
+    except (TypeError, ValueError, RuntimeError, KeyError) as error:
+        raise SkcdfError(
+            f"{source}: network {name} cannot be built ({error}).", "Export the model again."
+        ) from error
     return network

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -62,6 +63,10 @@ class Scdl(Companion):
         for value, kind in ((tokens, TokenSource), (inject, Point), (parts, Parts)):
             if value not in get_args(kind):
                 raise ValueError(f"{value!r} is none of {', '.join(get_args(kind))}")
+        if not isinstance(stride, int) or stride < 1:
+            raise ValueError(f"stride must be a whole number of at least 1, is {stride!r}")
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"temperature must be above 0, is {temperature!r}")
         self.tokens, self.stride, self.detach = tokens, stride, detach
         self.inject, self.parts, self.temperature = inject, parts, temperature
         self.distribution = ClassDistribution(filters, classes, width, samples, token_samples, fixed_noise)
