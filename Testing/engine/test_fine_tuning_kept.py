@@ -65,6 +65,14 @@ class TestTheStart:
         two = load_file(perfect / "toy" / "versions" / "v1" / "weights.safetensors")
         assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
+    @pytest.mark.parametrize("method", ["mean_teacher", "pseudo_label"])
+    def test_holds_no_network_that_only_teaches(self, method, perfect, pool, tmp_path):
+        outcome = tuned(pool, tmp_path / "run", "toy", store=perfect, method=method, settings=STANDSTILL)
+        assert outcome.kept == "start"
+        assert not [
+            name for name in outcome.model.load_weights() if name.startswith(("student.", "labeller."))
+        ]
+
     def test_is_in_the_report_and_in_the_models_description(self, kept):
         run, outcome, _ = kept
         report = (run / "report.html").read_text("utf-8")

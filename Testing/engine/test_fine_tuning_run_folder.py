@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from toy_fine_tuning import SHORT, Member, make_pool, stop_at, tuned
 
 from skcdf.errors import Cancelled, SkcdfError
+from skcdf.files import read_json
 from skcdf.fine_tune_run import RunRecord
 from skcdf.model_store import ModelStore
 from skcdf.run_folder import alone_in
@@ -90,6 +91,9 @@ class TestRunFolder:
                 tune(pool, resume=resume, **wishes, **stop_at("train", 1 + resume))
         with pytest.raises(SkcdfError, match="other settings: plugin_options"):
             tune(pool, resume=True, **{**wishes, "settings": {"plugin_options": {"stride": 2}}})
+        preset = {**SHORT, "plugin_options": {"preset": "paper"}}
+        tune(pool, "preset", **{**wishes, "settings": preset})
+        assert read_json(tmp_path / "preset/settings.json", "settings")["plugin"] == "scdl"
 
     def test_without_a_run_is_not_resumed(self, pool, tune, tmp_path):
         with pytest.raises(SkcdfError, match="there is no run to go on with") as refusal:

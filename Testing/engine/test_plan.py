@@ -276,6 +276,13 @@ def test_a_survey_refuses_labels_off_the_scans_grid(write_case, tmp_path):
         survey_dataset(dataset(tmp_path, case))
 
 
+def test_a_survey_refuses_scans_of_one_value(write_case, tmp_path):
+    case = write_case("a", grid := Geometry((6, 6, 6), (1.0, 1.0, 1.0)))
+    write_image(case.image, Image(np.full((6, 6, 6), 7, np.int16), grid))
+    with pytest.raises(SkcdfError, match=f"{tmp_path.name}.*every voxel of every labelled scan is 7"):
+        survey_dataset(dataset(tmp_path, case))
+
+
 @pytest.mark.parametrize("value", [0.0, -5.0, float("nan"), float("inf")])
 @pytest.mark.parametrize("field", ["memory_gib", "minutes"])
 def test_a_budget_that_is_none_is_refused(field, value):

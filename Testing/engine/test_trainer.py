@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -85,6 +86,16 @@ def test_the_history_keeps_every_loss_by_name_and_their_sum(make_trainer, monkey
 def test_a_diverging_training_stops_with_advice(make_trainer):
     with pytest.raises(SkcdfError, match=r"not a number.*learning rate"):
         make_trainer(replace(CONFIG, learning_rate=1e30, iterations=50)).run()
+
+
+def test_a_gradient_that_is_no_number_changes_no_weight(make_trainer):
+    trainer = make_trainer(CONFIG)
+    network = trainer.method.network
+    next(network.parameters()).register_hook(lambda gradient: torch.full_like(gradient, math.inf))
+    before = {name: tensor.clone() for name, tensor in network.named_parameters()}
+    with pytest.raises(SkcdfError, match=r"The gradient of iteration 0 is not a number.*--resume"):
+        trainer.step(0, trainer.draw(0))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.named_parameters())
 
 
 def test_a_training_without_cases_is_refused(device, tmp_path):

@@ -41,8 +41,9 @@ def nothing_gained(kept: Kept, trainer: Trainer, parent: Parent) -> str:
     figures = f"mean Dice {first}" + (f", later {max(later)} at best" if later else "")
     outcome = f"{parent.title} itself"
     if kept == "converted start":
-        methods = f"from method {parent.bundle.training.method} to {trainer.config.method}"
-        outcome = f"{parent.title}, changed {methods} and not trained"
+        before, now = parent.bundle.training.method, trainer.config.method
+        change = "with other parts" if before == now else f"changed from method {before} to {now}"
+        outcome = f"{parent.title}, {change} and not trained"
     return (
         f"NOTHING GAINED: no step of this training ({trainer.state.iteration} in all) was better on the validation "
         f"cases than its start ({figures}), so the start was kept: {outcome}. Keep the old model. A model gets worse "

@@ -249,15 +249,11 @@ def _fitting_options(config: TrainingConfig, parent: ModelBundle) -> dict[str, A
 def _kept_plugin(parent: ModelBundle, chosen: Mapping[str, Any]) -> dict[str, Any]:
     """The plug-in that the parent's segmentation needs, as it was, unless the user decides otherwise."""
     companion = parent.network.arguments.get("companion")
-    options = chosen.get("plugin_options", {})
-    if (
-        companion is None
-        or chosen.get("plugin", companion["name"]) != companion["name"]
-        or "preset" in options
-    ):
+    if companion is None or chosen.get("plugin", companion["name"]) != companion["name"]:
         return {}
-    name = companion["name"]
-    return {"plugin": name, "plugin_options": {**PLUGINS[name].options_of(companion), **options}}
+    name, options = companion["name"], chosen.get("plugin_options", {})
+    own = {} if "preset" in options else PLUGINS[name].options_of(companion)
+    return {"plugin": name, "plugin_options": {**own, **options}}
 
 
 def _check_names(chosen: Mapping[str, Any], *more: str) -> None:

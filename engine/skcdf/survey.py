@@ -55,7 +55,8 @@ def survey_dataset(dataset: Dataset, progress: ProgressCallback = ignore_progres
     """Reads every training scan's header and the voxels of the labelled ones.
 
     Raises:
-        SkcdfError: there is no labelled training case, a file cannot be read, or no voxel is labelled.
+        SkcdfError: there is no labelled training case, a file cannot be read, no voxel is labelled, or
+            all scans are constant.
     """
     if not dataset.labelled:
         raise SkcdfError(
@@ -91,11 +92,17 @@ def survey_dataset(dataset: Dataset, progress: ProgressCallback = ignore_progres
         raise SkcdfError(
             f"{dataset.root}: no label map has a labelled voxel.", "Annotate at least one organ."
         )
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    if low == high:
+        raise SkcdfError(
+            f"{dataset.root}: every voxel of every labelled scan is {low:g}, so nothing can be learnt from them.",
+            "Look at how the scans were exported.",
+        )
     return Survey(
         dataset.modality,
         np.array(spacings),
         np.array(extents),
-        (min(low for low, _ in ranges), max(high for _, high in ranges)),
+        (low, high),
         np.concatenate(samples),
         float(np.median(medians)),
         len(dataset.labelled),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -177,4 +177,8 @@ class Method(ABC):
             patches: makes training patches ``(batch, channel, z, y, x)`` on the network's device, for methods that
                 have statistics to gather. The training itself must not notice.
         """
-        return {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+        return {name: tensor.clone() for name, tensor in self.kept(self.network.state_dict()).items()}
+
+    def kept(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What of the network's state dict a model holds: all that training goes on from."""
+        return dict(weights)

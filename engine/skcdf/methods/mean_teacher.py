@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -134,8 +134,11 @@ class MeanTeacher(Supervised):
     def weights(self, patches: Callable[[], Iterable[Tensor]]) -> dict[str, Tensor]:
         """See `Method.weights`: the teacher's, its statistics, which noisy images have left, gathered anew."""
         with gathered_statistics(self.network, self.network.parts(), self.network, patches()):
-            found = super().weights(patches)
-        return {name: found[name] for name in self.inference_keys()}
+            return super().weights(patches)
+
+    def kept(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `Method.kept`: the teacher's."""
+        return {name: weights[name] for name in self.inference_keys()}
 
 
 def squared_distance(probabilities: Tensor, others: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -119,7 +119,6 @@ class PseudoLabel(Supervised):
         names = self.network.state_dict()
         return tuple(name for name in names if not name.startswith("labeller.") and name not in unneeded)
 
-    def weights(self, patches: Callable[[], Iterable[Tensor]]) -> dict[str, Tensor]:
-        """See `Method.weights`; without those of the network that labels."""
-        found = super().weights(patches)
-        return {name: found[name] for name in self.inference_keys()}
+    def kept(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `Method.kept`: not those of the network that labels."""
+        return {name: weights[name] for name in self.inference_keys()}

@@ -160,7 +160,7 @@ class Trainer:
             The losses by name, means over ``batches``.
 
         Raises:
-            SkcdfError: a loss is no longer a number.
+            SkcdfError: a loss or the gradient is no longer a number; no weight has changed for it.
         """
         torch.manual_seed(self._seed(_DROPOUT, iteration))
         set_learning_rate(self._optimizer, self.config, iteration)
@@ -174,16 +174,15 @@ class Trainer:
             for losses in self._groups(batch, moment, index == len(batches) - 1):
                 total = torch.stack(list(losses.values())).sum()
                 if not bool(torch.isfinite(total)):
-                    raise SkcdfError(
-                        f"The loss of iteration {iteration} is not a number.",
-                        "Lower the learning rate, or train with --precision fp32.",
-                    )
+                    raise _not_a_number("loss", iteration)
                 self._scaler.scale(total / len(batches)).backward()
                 for name, value in losses.items():
                     sums[name] = sums.get(name, 0.0) + float(value.detach()) / len(batches)
         self._scaler.unscale_(self._optimizer)
-        if self.config.gradient_limit is not None:
-            torch.nn.utils.clip_grad_norm_(self.method.network.parameters(), self.config.gradient_limit)
+        limit = math.inf if self.config.gradient_limit is None else self.config.gradient_limit
+        norm = torch.nn.utils.clip_grad_norm_(self.method.network.parameters(), limit)
+        if not (self._scaler.is_enabled() or bool(torch.isfinite(norm))):  # the scaler leaves such a step out
+            raise _not_a_number("gradient", iteration)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         return sums
@@ -261,21 +260,14 @@ class Trainer:
         return int(sequence.generate_state(1, np.uint64)[0] >> 1)
 
     def _make_samplers(self) -> list[PatchSampler]:
-        config, sampling = self.config, self.config.sampling
+        config, sampling, world = self.config, self.config.sampling, world_size()
         size, seed = config.patch_size, config.seed
         streams = [(self.labelled, config.batch_size, config.foreground_fraction, _PATCHES)]
         if self.method.uses_unlabelled:
             streams.append((self.unlabelled, config.unlabelled_batch_size, 0.0, _UNLABELLED))
         return [
             PatchSampler(
-                volumes,
-                size,
-                count * world_size(),
-                foreground,
-                seed,
-                stream,
-                slots=_slots(count),
-                sampling=sampling,
+                volumes, size, count * world, foreground, seed, stream, slots=_slots(count), sampling=sampling
             )
             for volumes, count, foreground, stream in streams
         ]
@@ -326,7 +318,7 @@ class Trainer:
         begin = time.monotonic()
         start = self.start if begins else None
         # statistics gathered anew would make it another model than the parent
-        weights = start.weights if start is not None and start.faithful else self.current_weights()
+        weights = self.method.kept(start.weights) if start and start.faithful else self.current_weights()
         network = self.inference_network(weights)
         organs = validate(
             network,
@@ -397,3 +389,10 @@ class Trainer:
 def _slots(count: int) -> range:
     """This process's places among those of all, each of which has ``count``."""
     return range(rank() * count, (rank() + 1) * count)
+
+
+def _not_a_number(what: str, iteration: int) -> SkcdfError:
+    return SkcdfError(
+        f"The {what} of iteration {iteration} is not a number.",
+        "Lower the learning rate, or train with --precision fp32; --resume goes on from the last checkpoint.",
+    )
