@@ -21,6 +21,7 @@ import sys
 from pathlib import Path
 
 from program import run
+from skcdf.errors import SkcdfError
 from study.agenda import Task, open_tasks, unknown_to_engine
 from study.commands import CommandFailedError, Deadline, OutOfTimeError
 from study.first_table import first_tables
@@ -102,7 +103,7 @@ def work(bench: Bench, records: Records, opponent: Opponent | None, options: arg
                 records.write(name, bench.carry_out(task.run, task.iterations, task.test))
         except OutOfTimeError:
             break
-        except CommandFailedError as error:
+        except (CommandFailedError, SkcdfError) as error:
             print(f"{name}: {error}", file=sys.stderr)
             failed.add(name)
     return 1 if failed else 0

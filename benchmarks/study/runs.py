@@ -13,6 +13,10 @@ from typing import Any
 import torch
 
 from skcdf import __version__
+from skcdf.errors import SkcdfError
+from skcdf.files import write_text
+from skcdf.lock import lock_owner
+from skcdf.run_folder import LOCK_FILE
 from skcdf.trainer.checkpoint import FILE_NAME, TrainingState, read_state
 
 from .commands import Deadline, run_command, skcdf
@@ -20,6 +24,8 @@ from .matrix import Matrix, Run
 from .records import Record, described, scores_of
 
 ROOT = Path(__file__).resolve().parents[2]
+BEGUN = "command.txt"
+"""In a run's folder: the command that it was begun with."""
 
 
 class Bench:
@@ -49,14 +55,16 @@ class Bench:
         Raises:
             OutOfTimeError: the deadline came; call again.
             CommandFailedError: a command failed.
+            SkcdfError: the run's folder holds another training, or another program trains in it.
         """
         prepared, folder = self.prepared(run.dataset), self.work / "runs" / run.name
-        folder.mkdir(parents=True, exist_ok=True)
         arguments = self.matrix.arguments(run, iterations)
+        command = command_of(arguments)
+        begin(folder, command)
         if not (folder / "trained").exists():
             self._skcdf(run, folder, "train", prepared / "pool", folder, "--name", run.name, *arguments)
             (folder / "trained").touch()
-        record = self._record(run, folder, arguments)
+        record = self._record(run, folder, command)
         if test:
             record["test"] = self._test(run, prepared / "test", folder)
             record["testing"] = summed(parts_of(folder), "segment")
@@ -83,17 +91,44 @@ class Bench:
         environment = {"OMP_NUM_THREADS": str(threads)} if threads else None
         skcdf(folder / "parts.jsonl", arguments, self.deadline, environment)
 
-    def _record(self, run: Run, folder: Path, arguments: list[str]) -> Record:
+    def _record(self, run: Run, folder: Path, command: str) -> Record:
         state = read_state(folder / FILE_NAME)
         return {
             **described(run),
-            "command": shlex.join(["skcdf", "train", "OUT/pool", "OUT/run", *arguments]),
+            "command": command,
             **origin(),
             "iterations": state.iteration,
             "training": trained(summed(parts_of(folder), "train"), state.seconds),
             "validation": validation_of(state),
             "config": state.config,
         }
+
+
+def command_of(arguments: list[str]) -> str:
+    """The training as a user would type it."""
+    return shlex.join(["skcdf", "train", "OUT/pool", "OUT/run", *arguments])
+
+
+def begin(folder: Path, command: str) -> None:
+    """Makes a run's folder, or sees to it that what lies there was begun with ``command`` and is not being trained.
+
+    Raises:
+        SkcdfError: it was not, or it is.
+    """
+    # asked before a command starts: one that is refused would add its seconds to the run's
+    owner = lock_owner(folder / LOCK_FILE)
+    if owner is not None and not owner.is_dead:
+        raise SkcdfError(f"{folder}: is held by {owner}.", "Wait until it is done, or stop that program.")
+    file = folder / BEGUN
+    if not file.exists() and not (folder.is_dir() and any(folder.iterdir())):
+        write_text(file, command + "\n")
+        return
+    begun = file.read_text(encoding="utf-8", errors="replace").strip() if file.exists() else "(not known)"
+    if begun != command:
+        raise SkcdfError(
+            f"{folder}: holds a training of other settings: {begun}; wanted is {command}.",
+            "Delete it or give another WORK.",
+        )
 
 
 def parts_of(folder: Path) -> list[dict[str, Any]]:

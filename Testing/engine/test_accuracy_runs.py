@@ -1,0 +1,71 @@
+"""How runs of the accuracy benchmark are begun, stopped and gone on with, and what is refused on the way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from accuracy_records import MATRIX
+from torch import nn, optim
+
+from skcdf.errors import SkcdfError
+from skcdf.lock import held
+from skcdf.run_folder import LOCK_FILE
+from skcdf.trainer.checkpoint import FILE_NAME, TrainingState, save_checkpoint
+from study import commands, runs
+
+RUN = MATRIX.tries("cpu", "openkbp", "skcdf")[0]
+
+
+@pytest.fixture
+def bench(tmp_path) -> runs.Bench:
+    (tmp_path / "work" / "openkbp" / "pool").mkdir(parents=True)
+    return runs.Bench(MATRIX, tmp_path, tmp_path / "work", commands.Deadline())
+
+
+@pytest.fixture
+def trainings(monkeypatch) -> list[str]:
+    """The commands that were called; a training leaves what one of 500 iterations does."""
+    called: list[str] = []
+
+    def skcdf(parts: Path, arguments: Any, deadline: Any, environment: Any) -> None:
+        called.append(arguments[0])
+        line = {"command": arguments[0], "seconds": 10.0, "cpu_seconds": 8.0, "resident_gib": 1.0}
+        line |= {"gpu_gib": None, "device": "CPU", "threads": 1, "load": [1.0, 1.0], "code": 0}
+        with parts.open("a") as stream:
+            stream.write(json.dumps(line) + "\n")
+        network = nn.Linear(1, 1)
+        state = TrainingState({}, {}, 500, 9.0, validations=[[500, 0.6, {}]])
+        save_checkpoint(parts.parent / FILE_NAME, network, optim.SGD(network.parameters(), 0.1), state)
+
+    monkeypatch.setattr(runs, "skcdf", skcdf)
+    return called
+
+
+class TestFolder:
+    def test_of_the_same_settings_is_gone_on_with(self, bench, trainings):
+        first = bench.carry_out(RUN, 500, test=False)
+        assert bench.carry_out(RUN, 500, test=False) == first and trainings == ["train"]
+        assert first["command"].endswith("--iterations 500 --learning-rate 0.02 --seed 0")
+
+    def test_of_other_settings_is_refused(self, bench, trainings):
+        bench.carry_out(RUN, 500, test=False)
+        with pytest.raises(SkcdfError, match=f"{RUN.name}: .*--iterations 500.*--iterations 600") as refused:
+            bench.carry_out(RUN, 600, test=False)
+        assert "another WORK" in refused.value.hint and trainings == ["train"]
+
+    def test_whose_settings_are_not_known_is_refused(self, bench, trainings):
+        folder = bench.work / "runs" / RUN.name
+        folder.mkdir(parents=True)
+        (folder / "trained").touch()
+        with pytest.raises(SkcdfError, match="not known"):
+            bench.carry_out(RUN, 500, test=False)
+        assert not trainings
+
+    def test_that_another_program_trains_in_is_refused_before_a_command_starts(self, bench, trainings):
+        folder = bench.work / "runs" / RUN.name
+        with held(folder / LOCK_FILE, "training"), pytest.raises(SkcdfError, match=r"is held by .*training"):
+            bench.carry_out(RUN, 500, test=False)
+        assert not trainings
