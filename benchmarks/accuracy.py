@@ -23,6 +23,7 @@ from pathlib import Path
 from program import run
 from skcdf.errors import SkcdfError
 from study.agenda import Task, open_tasks, unknown_to_engine
+from study.agreement import require_agreement
 from study.commands import CommandFailedError, Deadline, OutOfTimeError
 from study.first_table import first_tables
 from study.listing import listing
@@ -40,10 +41,12 @@ LEAST_S = 20.0
 def main() -> int:
     """Lists, runs, tabulates or draws."""
     options = arguments()
-    matrix, records = Matrix.load(), Records()
     if options.first_table:
         print(first_tables())
-    elif options.table:
+        return 0
+    matrix, records = Matrix.load(), Records()
+    require_agreement(matrix, records)
+    if options.table:
         print(report(matrix, records))
     elif options.write:
         write_into(options.write, report(matrix, records))

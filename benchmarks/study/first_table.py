@@ -5,8 +5,11 @@ Their records lie in ``benchmarks/runs`` and hold means over cases, not the case
 
 from __future__ import annotations
 
-import json
+from pathlib import Path
 from typing import Any
+
+from skcdf.errors import SkcdfError
+from skcdf.files import read_json
 
 from .records import FOLDER
 
@@ -20,9 +23,20 @@ def first_tables() -> str:
     """One table for each data set: a row for each organ, a column for each run."""
     parts = []
     for dataset, names in NAMES.items():
-        files = (FOLDER.parent / f"{dataset}-{name}.json" for name in names)
-        parts.append(_table([json.loads(file.read_text(encoding="utf-8")) for file in files]))
+        files = [FOLDER.parent / f"{dataset}-{name}.json" for name in names]
+        records = [read_json(file, "record of a run") for file in files]
+        for file, record in zip(files, records, strict=True):
+            _require_organs(file, records[0], record)
+        parts.append(_table(records))
     return "\n\n".join(parts)
+
+
+def _require_organs(file: Path, first: Any, record: Any) -> None:
+    """Raises `SkcdfError` where a record cannot stand in a table beside the first one."""
+    try:
+        _table([first, record])
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
+        raise SkcdfError(f"{file}: is no record of the first runs ({error!r}).", "Restore it.") from error
 
 
 def _table(records: list[dict[str, Any]]) -> str:

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from skcdf.files import write_text
+from skcdf.files import read_json, write_text
 
 from .matrix import Run
+from .record_shape import require_record
 
 FOLDER = Path(__file__).resolve().parents[1] / "runs" / "accuracy"
 METRICS = {
@@ -29,17 +30,26 @@ Record = dict[str, Any]
 
 
 class Records:
-    """The records in a folder, by the name of their run."""
+    """The records in a folder, by the name of their run.
+
+    Raises:
+        SkcdfError: a file there is no record, or that of another run than its name says.
+    """
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self.folder = folder
-        self._records: dict[str, Record] = {
-            file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))
-        }
+        self._records: dict[str, Record] = {}
+        for file in sorted(folder.glob("*.json")):
+            self._records[file.stem] = record = read_json(file, "record of a run")
+            require_record(file, record, tuple(METRICS))
 
     def get(self, name: str) -> Record | None:
         """The record of a run; ``None`` where it is not finished."""
         return self._records.get(name)
+
+    def all(self) -> dict[str, Record]:
+        """All of them, by name."""
+        return dict(self._records)
 
     def of(self, run: Run) -> Record | None:
         """Likewise."""
