@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ from accuracy_records import MATRIX
 from torch import nn, optim
 
 from skcdf.errors import SkcdfError
+from skcdf.files import read_json, write_json
 from skcdf.lock import held
 from skcdf.run_folder import LOCK_FILE
 from skcdf.trainer.checkpoint import FILE_NAME, TrainingState, save_checkpoint
-from study import commands, runs
+from study import commands, measured, runs
 
 RUN = MATRIX.tries("cpu", "openkbp", "skcdf")[0]
 
@@ -34,8 +35,7 @@ def trainings(monkeypatch) -> list[str]:
         called.append(arguments[0])
         line = {"command": arguments[0], "seconds": 10.0, "cpu_seconds": 8.0, "resident_gib": 1.0}
         line |= {"gpu_gib": None, "device": "CPU", "threads": 1, "load": [1.0, 1.0], "code": 0}
-        with parts.open("a") as stream:
-            stream.write(json.dumps(line) + "\n")
+        write_json(parts / f"{len(called):04d}.json", line)
         network = nn.Linear(1, 1)
         state = TrainingState({}, {}, 500, 9.0, validations=[[500, 0.6, {}]])
         save_checkpoint(parts.parent / FILE_NAME, network, optim.SGD(network.parameters(), 0.1), state)
@@ -69,3 +69,35 @@ class TestFolder:
         with held(folder / LOCK_FILE, "training"), pytest.raises(SkcdfError, match=r"is held by .*training"):
             bench.carry_out(RUN, 500, test=False)
         assert not trainings
+
+
+class TestMeasured:
+    def line(self, folder: Path) -> dict[str, Any]:
+        (file,) = folder.glob("[0-9]*.json")
+        return read_json(file, "part")
+
+    def test_a_part_is_told_while_it_runs(self, tmp_path, monkeypatch):
+        """A kill leaves what is there then."""
+        seen: list[dict[str, Any]] = []
+
+        def main(arguments: list[str]) -> int:
+            end = time.monotonic() + 60
+            while not (seen and seen[-1]["seconds"] > seen[0]["seconds"]) and time.monotonic() < end:
+                seen.extend([self.line(tmp_path)] if list(tmp_path.glob("[0-9]*.json")) else [])
+            return 3
+
+        monkeypatch.setattr(measured, "main", main)
+        monkeypatch.setattr(measured, "PERIOD_S", 0.01)
+        assert measured.run(tmp_path, ["train"]) == 3
+        assert seen[-1]["seconds"] > seen[0]["seconds"] and seen[0]["code"] is None
+        assert self.line(tmp_path)["code"] == 3
+
+    def test_parts_are_read_in_the_order_in_which_they_began(self, tmp_path, monkeypatch):
+        for code in (1, 0):
+            monkeypatch.setattr(measured, "main", lambda arguments, code=code: code)
+            measured.run(tmp_path / "parts", ["train"])
+        assert [part["code"] for part in runs.parts_of(tmp_path)] == [1, 0]
+
+    def test_the_loop_takes_no_more_than_all_parts(self):
+        found = runs.trained({"seconds": 50.0, "cpu_seconds": 40.0}, 100.0)
+        assert (found["loop_seconds"], found["loop_cpu_seconds"]) == (50.0, 40.0)

@@ -13,6 +13,7 @@ import pytest
 from accuracy_records import MATRIX, finish_tests, finish_tries, record
 from torch import nn, optim
 
+from skcdf.files import write_json
 from skcdf.trainer.checkpoint import FILE_NAME, TrainingState, save_checkpoint
 from study import commands, nnunet, runs, tables
 from study.first_table import first_tables
@@ -142,8 +143,7 @@ class TestGoingOn:
                 "resident_gib": 1.0 + len(called),
             }
             line |= {"gpu_gib": None, "device": "CPU", "threads": 1, "load": [1.0, len(called)], "code": 0}
-            with parts.open("a") as stream:
-                stream.write(json.dumps(line) + "\n")
+            write_json(parts / f"{len(called):04d}.json", line)
             if len(called) == 1:
                 raise commands.OutOfTimeError
             if arguments[0] == "train":

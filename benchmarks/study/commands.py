@@ -75,7 +75,7 @@ def run_command(
 def skcdf(
     parts: Path, arguments: Sequence[object], deadline: Deadline, environment: Mapping[str, str] | None = None
 ) -> None:
-    """Runs ``skcdf`` and has what it took added to ``parts``; raises what `run_command` does."""
+    """Runs ``skcdf`` and has what it took kept in the folder ``parts``; raises what `run_command` does."""
     run_command([MEASURED, parts, *arguments], deadline, environment)
 
 

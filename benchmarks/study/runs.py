@@ -14,7 +14,7 @@ import torch
 
 from skcdf import __version__
 from skcdf.errors import SkcdfError
-from skcdf.files import write_text
+from skcdf.files import read_json, write_text
 from skcdf.lock import lock_owner
 from skcdf.run_folder import LOCK_FILE
 from skcdf.trainer.checkpoint import FILE_NAME, TrainingState, read_state
@@ -89,7 +89,7 @@ class Bench:
     def _skcdf(self, run: Run, folder: Path, *arguments: object) -> None:
         threads = self.matrix.scales[run.scale]["threads"]
         environment = {"OMP_NUM_THREADS": str(threads)} if threads else None
-        skcdf(folder / "parts.jsonl", arguments, self.deadline, environment)
+        skcdf(folder / "parts", arguments, self.deadline, environment)
 
     def _record(self, run: Run, folder: Path, command: str) -> Record:
         state = read_state(folder / FILE_NAME)
@@ -133,8 +133,7 @@ def begin(folder: Path, command: str) -> None:
 
 def parts_of(folder: Path) -> list[dict[str, Any]]:
     """What the commands of a run took, in order."""
-    file = folder / "parts.jsonl"
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return [read_json(file, "part of a run") for file in sorted((folder / "parts").glob("[0-9]*.json"))]
 
 
 def summed(parts: list[dict[str, Any]], command: str) -> Record:
@@ -158,11 +157,11 @@ def trained(training: Record, loop_seconds: float) -> Record:
     """What a training took, with the time of its loop: validations included, loading and planning not.
 
     These come again with every part of an interrupted run, so the loop's time is what runs are compared by. Its CPU
-    time is its share of that of all parts.
+    time is its share of that of all parts: at most 1, though a part that was ended by force lacks its last seconds.
     """
-    share = loop_seconds / training["seconds"] if training["seconds"] else 0.0
+    share = min(1.0, loop_seconds / training["seconds"]) if training["seconds"] else 0.0
     loop = {
-        "loop_seconds": round(loop_seconds, 1),
+        "loop_seconds": round(min(loop_seconds, training["seconds"]), 1),
         "loop_cpu_seconds": round(training["cpu_seconds"] * share, 1),
     }
     return {**training, **loop}
