@@ -21,10 +21,12 @@ import sys
 from pathlib import Path
 
 from program import run
-from skcdf.errors import SkcdfError
+from skcdf.errors import Cancelled, SkcdfError
+from skcdf.lock import held
+from skcdf.stop_sources import STOPPED
 from study.agenda import Task, open_tasks, unknown_to_engine
 from study.agreement import require_agreement
-from study.commands import CommandFailedError, Deadline, OutOfTimeError
+from study.commands import CommandFailedError, Deadline, OutOfTimeError, heard_signals
 from study.first_table import first_tables
 from study.listing import listing
 from study.matrix import NNUNET, Matrix
@@ -36,6 +38,8 @@ from study.tables import report, write_into
 
 LEAST_S = 20.0
 """With less time left nothing is begun: loading alone takes as long."""
+LOCK = "accuracy.lock"
+"""In WORK: who carries out runs there; two would train in one folder."""
 
 
 def main() -> int:
@@ -53,10 +57,14 @@ def main() -> int:
     elif options.picture:
         write_picture(options.picture, matrix, records)
     elif options.run or options.next:
-        deadline = Deadline(options.minutes)
-        bench = Bench(matrix, options.data, options.work, deadline)
+        bench = Bench(matrix, options.data, options.work, Deadline(options.minutes))
         opponent = Opponent(bench, options.nnunet) if options.nnunet else None
-        return work(bench, records, opponent, options)
+        try:
+            with held(options.work / LOCK, "runs of the accuracy benchmark", patience_s=0), heard_signals():
+                return work(bench, records, opponent, options)
+        except (Cancelled, KeyboardInterrupt):
+            print("stopped; the same call goes on where this one ended", file=sys.stderr)
+            return STOPPED
     else:
         print(listing(matrix, records, options.scale))
     return 0
@@ -98,6 +106,7 @@ def work(bench: Bench, records: Records, opponent: Opponent | None, options: arg
             break
         name = task.run.name
         print(f"{task.purpose}: {name}", flush=True)
+        bench.prepared(task.run.dataset)  # what a data set lacks, all of its runs lack: said once
         try:
             if task.run.row == NNUNET:
                 assert opponent is not None

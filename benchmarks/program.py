@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from skcdf.errors import SkcdfError
+from skcdf.errors import Cancelled, SkcdfError
+from skcdf.stop_sources import STOPPED
 
 
 def positive(text: str) -> int:
@@ -30,5 +31,8 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         sys.exit(main())
     except BrokenPipeError:  # the reader of the output has seen enough
         sys.exit(1)
+    except (Cancelled, KeyboardInterrupt):
+        print("stopped", file=sys.stderr)
+        sys.exit(STOPPED)
     except SkcdfError as error:
         sys.exit(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""))

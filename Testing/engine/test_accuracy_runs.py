@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,7 @@ from skcdf.run_folder import LOCK_FILE
 from skcdf.trainer.checkpoint import FILE_NAME, TrainingState, save_checkpoint
 from study import commands, measured, runs
 
+BENCHMARKS = Path(runs.__file__).resolve().parents[1]
 RUN = MATRIX.tries("cpu", "openkbp", "skcdf")[0]
 
 
@@ -86,7 +91,7 @@ class TestMeasured:
                 seen.extend([self.line(tmp_path)] if list(tmp_path.glob("[0-9]*.json")) else [])
             return 3
 
-        monkeypatch.setattr(measured, "main", main)
+        monkeypatch.setattr("skcdf.cli.main", main)
         monkeypatch.setattr(measured, "PERIOD_S", 0.01)
         assert measured.run(tmp_path, ["train"]) == 3
         assert seen[-1]["seconds"] > seen[0]["seconds"] and seen[0]["code"] is None
@@ -94,10 +99,93 @@ class TestMeasured:
 
     def test_parts_are_read_in_the_order_in_which_they_began(self, tmp_path, monkeypatch):
         for code in (1, 0):
-            monkeypatch.setattr(measured, "main", lambda arguments, code=code: code)
+            monkeypatch.setattr("skcdf.cli.main", lambda arguments, code=code: code)
             measured.run(tmp_path / "parts", ["train"])
         assert [part["code"] for part in runs.parts_of(tmp_path)] == [1, 0]
 
     def test_the_loop_takes_no_more_than_all_parts(self):
         found = runs.trained({"seconds": 50.0, "cpu_seconds": 40.0}, 100.0)
         assert (found["loop_seconds"], found["loop_cpu_seconds"]) == (50.0, 40.0)
+
+
+class TestPreparing:
+    def test_a_missing_folder_is_told_before_a_command_starts(self, tmp_path):
+        bench = runs.Bench(MATRIX, tmp_path / "absent", tmp_path / "work", commands.Deadline())
+        with pytest.raises(SkcdfError, match=r"absent.openkbp: there is no such folder"):
+            bench.prepared("openkbp")
+
+    def test_what_the_script_refuses_is_no_failure_of_a_run(self, tmp_path):
+        (tmp_path / "data" / "openkbp").mkdir(parents=True)
+        bench = runs.Bench(MATRIX, tmp_path / "data", tmp_path / "work", commands.Deadline())
+        with pytest.raises(SkcdfError, match=r"data.openkbp: cannot be prepared"):
+            bench.prepared("openkbp")
+
+
+COMMAND = """
+import pathlib, signal, sys, time
+def stop(*_):
+    pathlib.Path(sys.argv[2]).write_text("asked")
+    sys.exit(130)
+signal.signal(signal.SIGINT, stop)
+pathlib.Path(sys.argv[1]).touch()
+time.sleep(60)
+"""
+PARENT = """
+import sys
+from program import run
+from study.commands import Deadline, heard_signals, run_command
+def main():
+    with heard_signals():
+        run_command(["-c", *sys.argv[1:]], Deadline())
+run(main)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGHUP", None)])
+def test_a_signal_stops_the_command_and_is_told_in_a_word(number, tmp_path):
+    began, asked = tmp_path / "began", tmp_path / "asked"
+    command = [sys.executable, "-c", PARENT, COMMAND, str(began), str(asked)]
+    environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS)}
+    parent = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    while not began.exists() and parent.poll() is None:
+        time.sleep(0.05)
+    parent.send_signal(number)
+    _, told = parent.communicate(timeout=60)
+    assert (parent.returncode, told) == (130, "stopped\n") and asked.read_text() == "asked"
+
+
+@pytest.mark.slow
+def test_a_folder_that_another_program_works_in_is_told_in_a_line(tmp_path):
+    with held(tmp_path / "accuracy.lock", "runs of the accuracy benchmark"):
+        command = [
+            sys.executable,
+            str(BENCHMARKS / "accuracy.py"),
+            "absent",
+            str(tmp_path),
+            "--next",
+            "--scale",
+            "gpu",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1 and done.stderr.startswith(
+        f"error: {tmp_path / 'accuracy.lock'}: is locked by"
+    )
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_missing_data_is_said_once(tmp_path):
+    command = [
+        sys.executable,
+        str(BENCHMARKS / "accuracy.py"),
+        "absent",
+        str(tmp_path),
+        "--next",
+        "--scale",
+        "gpu",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1 and done.stderr.count("there is no such folder") == 1
+    assert not (tmp_path / "accuracy.lock").exists()

@@ -10,8 +10,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+from skcdf.errors import Cancelled
+from skcdf.files import HANG_UPS, TERMINATION
 
 MEASURED = Path(__file__).with_name("measured.py")
 PATIENCE_S = 60.0
@@ -82,8 +85,33 @@ def skcdf(
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """Asks it to stop, as Ctrl-C does, and waits until its checkpoint is written."""
     process.send_signal(signal.SIGINT)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(PATIENCE_S)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE_S)
+    finally:  # a second Ctrl-C waits no longer
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextlib.contextmanager
+def heard_signals() -> Iterator[None]:
+    """Inside it `Cancelled` is raised, once, when a scheduler asks the program to end or its terminal is closed.
+
+    Both would end it at once, and the command that it runs, which is in a session of its own, would go on alone.
+    """
+    before = {each: signal.getsignal(each) for each in (TERMINATION, *HANG_UPS)}
+    heard = [each for each, handler in before.items() if handler is not signal.SIG_IGN]  # nohup
+
+    def tell(number: int, frame: object) -> None:
+        for each in heard:  # what stops the command now must not be interrupted
+            signal.signal(each, signal.SIG_IGN)
+        raise Cancelled
+
+    for each in heard:
+        signal.signal(each, tell)
+    try:
+        yield
+    finally:
+        for each in heard:
+            signal.signal(each, before[each] or signal.SIG_DFL)

@@ -17,9 +17,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from skcdf.cli import main
 from skcdf.errors import SkcdfError
 from skcdf.files import peak_resident_bytes, write_json
 
@@ -64,9 +61,10 @@ class Part:
         self._write(code)
 
     def _write(self, code: int | None) -> None:
-        cuda = (
-            torch.cuda.is_initialized()
-        )  # to ask for more would begin it, in a command that may not want it
+        import torch
+
+        # to ask for more would begin it, in a command that may not want it
+        cuda = torch.cuda.is_initialized()
         with self._lock:
             if code is None and self._ended.is_set():
                 return
@@ -86,6 +84,10 @@ class Part:
 
 def run(folder: Path, arguments: list[str]) -> int:
     """Runs the command; what it took is kept also when it is stopped, fails or is ended by force."""
+    import torch  # noqa: F401  (loading is no part of what the command took)
+
+    from skcdf.cli import main
+
     part = Part(folder, arguments[0])
     threading.Thread(target=part.keep, daemon=True).start()
     code = 1
@@ -97,7 +99,9 @@ def run(folder: Path, arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a shell's background jobs inherit that it is ignored
-    sys.exit(run(Path(sys.argv[1]), sys.argv[2:]))
+    # a shell's background jobs inherit that it is ignored; before the seconds that torch takes to load
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        sys.exit(run(Path(sys.argv[1]), sys.argv[2:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -19,7 +19,7 @@ from skcdf.lock import lock_owner
 from skcdf.run_folder import LOCK_FILE
 from skcdf.trainer.checkpoint import FILE_NAME, TrainingState, read_state
 
-from .commands import Deadline, run_command, skcdf
+from .commands import CommandFailedError, Deadline, run_command, skcdf
 from .matrix import Matrix, Run
 from .records import Record, described, scores_of
 
@@ -42,11 +42,23 @@ class Bench:
         self.matrix, self.data, self.work, self.deadline = matrix, data, work, deadline
 
     def prepared(self, dataset: str) -> Path:
-        """Folder with the data set's ``pool`` and ``test``, made where it is missing."""
-        folder = self.work / dataset
+        """Folder with the data set's ``pool`` and ``test``, made where it is missing.
+
+        Raises:
+            SkcdfError: it cannot be made.
+        """
+        folder, source = self.work / dataset, self.data / dataset
         if not (folder / "pool").exists():
-            script = ROOT / "training" / f"prepare_{dataset}.py"
-            run_command([script, self.data / dataset, folder], Deadline())
+            if not source.is_dir():
+                raise SkcdfError(
+                    f"{source}: there is no such folder.", "DATA must hold one for each data set."
+                )
+            try:
+                run_command([ROOT / "training" / f"prepare_{dataset}.py", source, folder], Deadline())
+            except CommandFailedError as error:
+                raise SkcdfError(
+                    f"{source}: cannot be prepared ({error}).", "See what is said above."
+                ) from error
         return folder
 
     def carry_out(self, run: Run, iterations: int, test: bool) -> Record:
