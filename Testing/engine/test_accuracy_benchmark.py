@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from accuracy_records import MATRIX, finish_tests, finish_tries, record
 
+from skcdf.errors import SkcdfError
 from study import agenda, nnunet, rates, tables
 from study.claims import judge
 from study.evidence import best_row
@@ -48,6 +49,30 @@ class TestMatrix:
             FILE.read_text().replace('better = "skcdf"', 'better = "skcfd"', 1)
         )
         with pytest.raises(ValueError, match="no row called skcfd"):
+            Matrix.load(tmp_path / "matrix.toml")
+
+    @pytest.mark.parametrize(
+        ("content", "told"),
+        [
+            ("seeds = [", "cannot be read"),
+            (b"\xff\xfe", "cannot be read"),
+            ("", "rates is missing"),
+            (FILE.read_text("utf-8").replace("seeds = [0, 1, 2]", "seeds = []"), "no rows or no seeds"),
+            (FILE.read_text("utf-8").replace("iterations = 300", ""), "iterations is missing"),
+            (FILE.read_text("utf-8").replace("margin =", "margins ="), "margins"),
+            (FILE.read_text("utf-8").replace('kind = "tries"', 'kind = "trials"'), "no stage of kind trials"),
+            (FILE.read_text("utf-8").replace('"--method cps"', '"--method \\"cps"'), "No closing quotation"),
+        ],
+        ids=range(8),
+    )
+    def test_is_named_where_it_is_broken(self, content, told, tmp_path):
+        file = tmp_path / "matrix.toml"
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        with pytest.raises(SkcdfError, match=f"matrix.toml: .*{told}"):
+            Matrix.load(file)
+
+    def test_is_named_where_it_is_absent(self, tmp_path):
+        with pytest.raises(SkcdfError, match=r"matrix.toml: cannot be read"):
             Matrix.load(tmp_path / "matrix.toml")
 
     def test_a_scale_without_settings_for_a_data_set_leaves_it_out(self, records):
@@ -261,3 +286,11 @@ class TestClaims:
         tested.get(name)["test"]["organs"]["larynx"]["dice"] = [0.2] * 6
         verdict = judge(MATRIX, tested, "cpu", claim, "iterations")
         assert verdict.state == "missed" and "larynx with 0.200, seed 1" in verdict.why
+
+    @pytest.mark.parametrize("organ", ["esophagus", "larynx", "mandible"])
+    def test_an_organ_that_is_counted_nowhere_is_not_found(self, tested, organ):
+        claim = next(each for each in MATRIX.claims if each.least)
+        name = "cpu-openkbp-skcdf-iterations-lr0.05-s1"
+        tested.get(name)["test"]["organs"][organ]["dice"] = [None] * 6
+        verdict = judge(MATRIX, tested, "cpu", claim, "iterations")
+        assert (verdict.state, verdict.why) == ("missed", f"{organ} is counted nowhere, seed 1")

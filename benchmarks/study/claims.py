@@ -86,13 +86,17 @@ def _margin(
 
 def _least(claim: Claim, budget: Budget, better: Evidence) -> Verdict:
     """By organ and seed."""
-    worst = min(
+    found = [
         (estimate(better.values(organs=(organ,))[[seed]]).mean, organ, seed)
         for organ in better.organs
         for seed in range(len(better.records))
-    )
-    dice, organ, seed = worst
-    state = "reached" if np.isfinite(dice) and dice >= claim.least else "missed"
+    ]
+    # nan is neither less nor more than a number: what is counted nowhere would be passed over
+    for dice, organ, seed in found:
+        if not np.isfinite(dice):
+            return Verdict(claim, budget, "missed", f"{organ} is counted nowhere, seed {seed}", better.row)
+    dice, organ, seed = min(found)
+    state = "reached" if dice >= claim.least else "missed"
     return Verdict(claim, budget, state, f"the least is {organ} with {dice:.3f}, seed {seed}", better.row)
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import shlex
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from skcdf.errors import SkcdfError
 
 FILE = Path(__file__).with_name("matrix.toml")
 Budget = Literal["iterations", "time"]
 NNUNET = "nnunet"
 BEST = "best"
+STAGES = ("tries", "tests", "nnunet", "ablations")
+TIMES = ("loop_seconds", "loop_cpu_seconds")
+HINT = "Mend the file, or restore it."
 
 
 @dataclass(frozen=True)
@@ -102,11 +107,28 @@ class Matrix:
 
     @classmethod
     def load(cls, file: Path = FILE) -> Matrix:
-        """Reads the file; names that it uses and does not define raise ``ValueError``."""
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        """Reads the file; names that it uses and does not define raise ``ValueError``.
+
+        Raises:
+            SkcdfError: it cannot be read, or something that it must have is missing or wrong.
+        """
+        try:
+            matrix = cls._of(tomllib.loads(file.read_text(encoding="utf-8")))
+            matrix._require_settings()
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise SkcdfError(f"{file}: cannot be read ({error}).", HINT) from error
+        except KeyError as error:
+            raise SkcdfError(f"{file}: {error.args[0]} is missing.", HINT) from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise SkcdfError(f"{file}: is no matrix of runs ({error}).", HINT) from error
+        matrix._check()
+        return matrix
+
+    @classmethod
+    def _of(cls, content: dict[str, Any]) -> Matrix:
         rates = tuple(content["rates"])
         rows = [Row(**{"rates": rates, **each}) for each in content["rows"]]
-        matrix = cls(
+        return cls(
             tuple(content["seeds"]),
             content["clock"],
             {row.name: Row(row.name, row.title, row.arguments, tuple(row.rates)) for row in rows},
@@ -116,8 +138,30 @@ class Matrix:
             content["scales"],
             tuple(content["stages"]),
         )
-        matrix._check()
-        return matrix
+
+    def _require_settings(self) -> None:
+        """Asks for everything that is read later, so that what is missing is told now."""
+        if not (self.rows and self.seeds):
+            raise ValueError("it has no rows or no seeds")
+        run = Run("", "", next(iter(self.rows)), "iterations", 0.1, self.seeds[0])
+        for scale, content in self.scales.items():
+            for key in ("title", "threads"):
+                content[key]
+            if content["time"] not in TIMES:
+                raise ValueError(f"there is no time called {content['time']}")
+            for dataset in self.datasets_at(scale):
+                self.arguments(replace(run, scale=scale, dataset=dataset), self.iterations(scale, dataset))
+        for dataset in self.datasets.values():
+            for key in ("labels", "tolerance_mm", "smallest"):
+                dataset[key]
+        for stage in self.stages:
+            if stage["kind"] not in STAGES:
+                raise ValueError(f"there is no stage of kind {stage['kind']}")
+            stage["datasets"]
+        for row in (*self.rows.values(), *self.ablations.values()):
+            shlex.split(row.arguments)
+        for claim in self.claims:
+            self.datasets[claim.dataset]
 
     def _check(self) -> None:
         rows, used = set(self.rows), {self.clock}
