@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from accuracy_records import MATRIX, finish_tests, finish_tries, record
 from torch import nn, optim
 
+from skcdf.errors import SkcdfError
 from skcdf.files import write_json
 from skcdf.trainer.checkpoint import FILE_NAME, TrainingState, save_checkpoint
 from study import commands, nnunet, runs, tables
@@ -64,6 +66,20 @@ class TestTables:
         with pytest.raises(ValueError, match="marks"):
             tables.write_into(file, "new")
 
+    def test_keep_the_line_ends_of_a_file(self, tmp_path):
+        file = tmp_path / "results.md"
+        file.write_bytes(f"before\r\n{tables.BEGIN}\r\nold\r\n{tables.END}\r\nafter\r\n".encode())
+        tables.write_into(file, "one\ntwo")
+        lines = ["before", tables.BEGIN, "", "one", "two", "", tables.END, "after", ""]
+        assert file.read_bytes().decode() == "\r\n".join(lines)
+
+    def test_go_into_no_file_that_cannot_be_read(self, tmp_path):
+        (tmp_path / "binary.md").write_bytes(b"\xff\xfe")
+        (tmp_path / "folder.md").mkdir()
+        for name in ("absent.md", "folder.md", "binary.md"):
+            with pytest.raises(SkcdfError, match=f"{name}: cannot be read as text"):
+                tables.write_into(tmp_path / name, "new")
+
     def test_the_results_page_has_the_marks(self):
         page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
         assert page.index(tables.BEGIN) < page.index(tables.END)
@@ -78,6 +94,11 @@ class TestTables:
         assert [title for title, _ in panel.rows] == ["supervised (3 seeds)", "SKCDF, corrected (3 seeds)"]
         write_picture(tmp_path / "accuracy.png", MATRIX, tested)
         assert (tmp_path / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+    def test_no_picture_onto_a_folder(self, tested, tmp_path):
+        (tmp_path / "accuracy.png").mkdir()
+        with pytest.raises(SkcdfError, match=r"accuracy.png: cannot be written"):
+            write_picture(tmp_path / "accuracy.png", MATRIX, tested)
 
     def test_no_picture_of_nothing(self, records, tmp_path):
         with pytest.raises(ValueError, match="no run has figures"):
@@ -186,6 +207,30 @@ class TestOpponent:
         log("2026_2", (1, "0.6", "0.8"), (2, "nan", "0.9"))
         assert nnunet.read_curve(tmp_path) == [0.5, 0.7, 0.9]
         assert nnunet.train_seconds(tmp_path) == 21.0
+
+    def test_a_python_without_it_is_told_at_once(self, tmp_path):
+        (tmp_path / "text").write_text("no program")
+        for python in ("absent", "text", "."):
+            with pytest.raises(SkcdfError, match=f"{python}: cannot be run"):
+                nnunet.version_in(str(tmp_path / python))
+        with pytest.raises(SkcdfError, match="has no nnunetv2"):
+            nnunet.version_in(shutil.which("true") or pytest.skip("needs a program that says nothing"))
+
+    @pytest.mark.parametrize("epochs", ["abc", "", "-1", "1", "0.5"])
+    def test_its_epochs_are_a_number(self, epochs, monkeypatch):
+        monkeypatch.setenv("NNUNET_EPOCHS", epochs)
+        with pytest.raises(SkcdfError, match="NNUNET_EPOCHS: must be a whole number"):
+            nnunet.wanted_epochs()
+
+    def test_a_copy_that_is_broken_off_leaves_nothing(self, tmp_path, monkeypatch):
+        def copyfile(source: Path, target: Path) -> None:
+            Path(target).write_bytes(b"half")
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("shutil.copyfile", copyfile)
+        with pytest.raises(KeyboardInterrupt):
+            nnunet.copy_whole(tmp_path / "scan.nii.gz", tmp_path / "copies" / "scan_0000.nii.gz")
+        assert not list((tmp_path / "copies").iterdir())
 
     def test_has_converged_only_by_the_rule(self):
         flat, rising = [0.7] * 100, list(np.linspace(0, 0.7, 100))

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from skcdf.datasets import open_dataset
-from skcdf.files import write_json
+from skcdf.errors import SkcdfError
+from skcdf.files import atomic_write, write_json
 
 from .commands import Deadline, run_command
 from .matrix import Run
@@ -39,7 +40,27 @@ _FIGURE = re.compile(r"nan|\d+\.\d+")
 
 def wanted_epochs() -> int:
     """Epochs of the whole schedule."""
-    return int(os.environ.get("NNUNET_EPOCHS", "100"))
+    text = os.environ.get("NNUNET_EPOCHS", "100")
+    if not text.isdecimal() or int(text) < 2:
+        raise SkcdfError(
+            f"NNUNET_EPOCHS: must be a whole number of at least 2, is {text}.", "Mend or unset it."
+        )
+    return int(text)
+
+
+def version_in(python: str) -> str:
+    """The version of ``nnunetv2`` that a Python has; `SkcdfError` where it has none, or is no Python."""
+    script = "from importlib.metadata import version; print(version('nnunetv2'))"
+    hint = "Give --nnunet the Python of an environment with nnunetv2."
+    try:
+        done = subprocess.run(
+            [python, "-c", script], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+        )
+    except (OSError, ValueError) as error:
+        raise SkcdfError(f"{python}: cannot be run ({error}).", hint) from error
+    if done.returncode or not done.stdout.strip():
+        raise SkcdfError(f"{python}: has no nnunetv2.", hint)
+    return done.stdout.strip()
 
 
 class Opponent:
@@ -48,15 +69,19 @@ class Opponent:
     Args:
         bench: where.
         python: that of an environment with ``nnunetv2``.
+
+    Raises:
+        SkcdfError: it has none, or ``NNUNET_EPOCHS`` is no number of epochs.
     """
 
     def __init__(self, bench: Bench, python: str) -> None:
         self.bench, self.python = bench, python
+        self.version, self.epochs = version_in(python), wanted_epochs()
 
     def is_done(self, run: Run, records: Records) -> bool:
         """Whether nothing would be gained: the schedule that is wanted is run."""
         record = records.of(run)
-        return record is not None and record["epochs"]["scheduled"] >= wanted_epochs()
+        return record is not None and record["epochs"]["scheduled"] >= self.epochs
 
     def carry_out(self, run: Run) -> Record:
         """Plans, trains both schedules, segments and evaluates; goes on where it was interrupted.
@@ -65,14 +90,14 @@ class Opponent:
             OutOfTimeError: the deadline came; call again.
             CommandFailedError: a command failed.
         """
-        epochs = wanted_epochs()
+        epochs = self.epochs
         root = self.bench.work / "nnunet" / run.dataset
         self._prepare(run.dataset, root)
         curves = {each: self._train(run, root, each) for each in (epochs // 2, epochs)}
         return {
             **described(run),
             **origin(),
-            "nnunetv2": self._version(),
+            "nnunetv2": self.version,
             "epochs": {"scheduled": epochs, "run": len(curves[epochs])},
             "status": "converged" if has_converged(curves, epochs) else "not converged",
             "rule": RULE,
@@ -80,10 +105,6 @@ class Opponent:
             "training": {"seconds": train_seconds(_fold(root, epochs)), "device": _device(run)},
             "test": self._test(run, root, epochs),
         }
-
-    def _version(self) -> str:
-        command = [self.python, "-c", "from importlib.metadata import version; print(version('nnunetv2'))"]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     def _train(self, run: Run, root: Path, epochs: int) -> list[float]:
         """Trains to the end of a schedule, with a folder of results of its own; returns its curve."""
@@ -99,7 +120,7 @@ class Opponent:
         for file in sorted((test / "images").iterdir()):
             target = images / file.name.replace(".nii.gz", "_0000.nii.gz")
             if not target.exists():
-                shutil.copy(file, target)
+                copy_whole(file, target)
         scores = root / f"scores_{epochs}.json"
         if not scores.exists():
             where = ("-d", NUMBER[run.dataset], "-c", "3d_fullres", "-f", 0, "-device", _device(run))
@@ -156,8 +177,14 @@ def copy_cases(cases: tuple[Any, ...], raw: Path) -> None:
     for folder in ("images", "labels"):
         (raw / folder).mkdir(parents=True, exist_ok=True)
     for case in cases:
-        shutil.copy(case.image, raw / "images" / f"{case.name}_0000.nii.gz")
-        shutil.copy(case.label, raw / "labels" / f"{case.name}.nii.gz")
+        copy_whole(case.image, raw / "images" / f"{case.name}_0000.nii.gz")
+        copy_whole(case.label, raw / "labels" / f"{case.name}.nii.gz")
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """A copy that is there whole or not at all: one that is there is not made again."""
+    with atomic_write(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def members(names: list[str]) -> Record:

@@ -40,7 +40,10 @@ if __name__ == "__main__":
         signal.SIGINT, signal.default_int_handler
     )  # a shell's background jobs inherit that it is ignored
     sys.argv = sys.argv[1:]
-    if sys.argv[0] == "nnUNetv2_train":
-        set_length()
-    (command,) = entry_points(group="console_scripts", name=sys.argv[0])
-    command.load()()
+    try:
+        if sys.argv[0] == "nnUNetv2_train":
+            set_length()
+        (command,) = entry_points(group="console_scripts", name=sys.argv[0])
+        command.load()()
+    except KeyboardInterrupt:
+        sys.exit(130)

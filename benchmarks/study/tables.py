@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import get_args
 
+from skcdf.errors import SkcdfError
 from skcdf.files import write_text
 
 from .agenda import nnunet_run, open_tasks, unknown_to_engine
@@ -39,13 +40,19 @@ def report(matrix: Matrix, records: Records) -> str:
 
 
 def write_into(file: Path, text: str) -> None:
-    """Puts ``text`` between the marks in ``file``; ``ValueError`` where it has none."""
-    content = file.read_text(encoding="utf-8")
+    """Puts ``text`` between the marks in ``file``, with its line ends; ``ValueError`` where it has none."""
+    try:
+        content = file.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SkcdfError(f"{file}: cannot be read as text ({error}).", "Give a Markdown file.") from error
     before, begin, rest = content.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"{file}: the marks {BEGIN} and {END} are missing")
-    write_text(file, f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    written = f"{BEGIN}\n\n{text}\n\n{END}"
+    if "\r\n" in content:
+        written = written.replace("\n", "\r\n")
+    write_text(file, f"{before}{written}{after}")
 
 
 def _begun(matrix: Matrix, records: Records, scale: str) -> bool:
