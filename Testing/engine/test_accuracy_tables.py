@@ -17,7 +17,7 @@ from torch import nn, optim
 from skcdf.errors import SkcdfError
 from skcdf.files import write_json
 from skcdf.trainer.checkpoint import FILE_NAME, TrainingState, save_checkpoint
-from study import commands, nnunet, runs, tables
+from study import agenda, commands, first_table, nnunet, runs, tables
 from study.first_table import first_tables
 from study.matrix import Run
 from study.picture import panels, write_picture
@@ -88,6 +88,15 @@ class TestTables:
         page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8").splitlines()
         figures = [line for line in first_tables().splitlines() if line.startswith("| ") and "±" in line]
         assert len(figures) == 9 and not [line for line in figures if line not in page]
+
+    def test_the_first_tables_name_a_file_that_is_broken(self, tmp_path, monkeypatch):
+        for file in first_table.FOLDER.parent.glob("*.json"):
+            shutil.copy(file, tmp_path)
+        monkeypatch.setattr(first_table, "FOLDER", tmp_path / "accuracy")
+        for content in ("", "[]", "{}"):
+            (tmp_path / "openkbp-skcdf-gamma.json").write_text(content)
+            with pytest.raises(SkcdfError, match=r"openkbp-skcdf-gamma.json: "):
+                first_tables()
 
     def test_the_picture_has_a_panel_for_what_is_tested(self, tested, tmp_path):
         (panel,) = panels(MATRIX, tested)
@@ -215,6 +224,20 @@ class TestOpponent:
                 nnunet.version_in(str(tmp_path / python))
         with pytest.raises(SkcdfError, match="has no nnunetv2"):
             nnunet.version_in(shutil.which("true") or pytest.skip("needs a program that says nothing"))
+
+    def test_a_schedule_of_other_steps_or_another_device_is_refused(self, tmp_path, monkeypatch):
+        called: list[object] = []
+        monkeypatch.setattr(nnunet, "version_in", lambda python: "2.5")
+        monkeypatch.setattr(nnunet, "run_command", lambda arguments, *_: called.append(arguments[1]))
+        opponent = nnunet.Opponent(runs.Bench(MATRIX, tmp_path, tmp_path, commands.Deadline()), "python")
+        run = agenda.nnunet_run("gpu", "openkbp")
+        assert opponent._train(run, tmp_path, 4) == opponent._train(run, tmp_path, 4) == []
+        with pytest.raises(SkcdfError, match=r"results_4: holds a training .*-device cuda.*-device cpu"):
+            opponent._train(dataclasses.replace(run, scale="cpu"), tmp_path, 4)
+        monkeypatch.setenv("NNUNET_STEPS", "1")
+        with pytest.raises(SkcdfError, match="NNUNET_STEPS: 1"):
+            opponent._train(run, tmp_path, 4)
+        assert called == ["nnUNetv2_train"] * 2
 
     @pytest.mark.parametrize("epochs", ["abc", "", "-1", "1", "0.5"])
     def test_its_epochs_are_a_number(self, epochs, monkeypatch):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -24,7 +25,7 @@ from skcdf.files import atomic_write, write_json
 from .commands import Deadline, run_command
 from .matrix import Run
 from .records import Record, Records, described, scores_of
-from .runs import Bench, origin
+from .runs import Bench, begin, origin
 
 CHILD = Path(__file__).with_name("nnunet_child.py")
 TOLERANCE = 0.005
@@ -56,8 +57,8 @@ def version_in(python: str) -> str:
         done = subprocess.run(
             [python, "-c", script], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
         )
-    except (OSError, ValueError) as error:
-        raise SkcdfError(f"{python}: cannot be run ({error}).", hint) from error
+    except OSError as error:
+        raise SkcdfError(f"{python}: cannot be run ({error.strerror}).", hint) from error
     if done.returncode or not done.stdout.strip():
         raise SkcdfError(f"{python}: has no nnunetv2.", hint)
     return done.stdout.strip()
@@ -108,20 +109,23 @@ class Opponent:
 
     def _train(self, run: Run, root: Path, epochs: int) -> list[float]:
         """Trains to the end of a schedule, with a folder of results of its own; returns its curve."""
+        where = ("nnUNetv2_train", NUMBER[run.dataset], "3d_fullres", 0, "-device", _device(run))
+        steps = os.environ.get("NNUNET_STEPS", "as it comes")  # heard by the child
+        begin(_results(root, epochs), f"{shlex.join(map(str, where))}, NNUNET_STEPS: {steps}")
         if not (_fold(root, epochs) / "checkpoint_final.pth").exists():
-            where = ("nnUNetv2_train", NUMBER[run.dataset], "3d_fullres", 0)
-            self._child(root, epochs, *where, "-device", _device(run), "--c")
+            self._child(root, epochs, *where, "--c")
         return read_curve(_fold(root, epochs))
 
     def _test(self, run: Run, root: Path, epochs: int) -> Record:
         test = self.bench.prepared(run.dataset) / "test"
-        images, found = root / "images", root / f"predictions_{epochs}"
+        # beside the weights that they are of, to be deleted with them
+        images, found = root / "images", _results(root, epochs) / "predictions"
         images.mkdir(exist_ok=True)
         for file in sorted((test / "images").iterdir()):
             target = images / file.name.replace(".nii.gz", "_0000.nii.gz")
             if not target.exists():
                 copy_whole(file, target)
-        scores = root / f"scores_{epochs}.json"
+        scores = _results(root, epochs) / "scores.json"
         if not scores.exists():
             where = ("-d", NUMBER[run.dataset], "-c", "3d_fullres", "-f", 0, "-device", _device(run))
             self._child(root, epochs, "nnUNetv2_predict", "-i", images, "-o", found, *where)
@@ -154,7 +158,7 @@ class Opponent:
         environment = {
             "nnUNet_raw": str(root / "raw"),
             "nnUNet_preprocessed": str(root / "preprocessed"),
-            "nnUNet_results": str(root / f"results_{epochs}"),
+            "nnUNet_results": str(_results(root, epochs)),
             "NNUNET_EPOCHS": str(epochs),
         }
         # what has no epochs is planning: a minute or two, half of which is of no use
@@ -166,9 +170,14 @@ def _device(run: Run) -> str:
     return "cuda" if run.scale == "gpu" else "cpu"
 
 
+def _results(root: Path, epochs: int) -> Path:
+    """All that comes of a schedule."""
+    return root / f"results_{epochs}"
+
+
 def _fold(root: Path, epochs: int) -> Path:
-    """Where nnU-Net keeps what comes of a schedule."""
-    found = sorted((root / f"results_{epochs}").glob("*/nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0"))
+    """Where nnU-Net keeps it."""
+    found = sorted(_results(root, epochs).glob("*/nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0"))
     return found[0] if found else root / "none"
 
 
