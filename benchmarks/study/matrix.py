@@ -116,7 +116,8 @@ class Matrix:
             matrix = cls._of(tomllib.loads(file.read_text(encoding="utf-8")))
             matrix._require_settings()
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise SkcdfError(f"{file}: cannot be read ({error}).", HINT) from error
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise SkcdfError(f"{file}: cannot be read ({reason}).", HINT) from error
         except KeyError as error:
             raise SkcdfError(f"{file}: {error.args[0]} is missing.", HINT) from error
         except (TypeError, ValueError, AttributeError) as error:

@@ -44,7 +44,8 @@ def write_into(file: Path, text: str) -> None:
     try:
         content = file.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise SkcdfError(f"{file}: cannot be read as text ({error}).", "Give a Markdown file.") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SkcdfError(f"{file}: cannot be read as text ({reason}).", "Give a Markdown file.") from error
     before, begin, rest = content.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
