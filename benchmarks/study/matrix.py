@@ -152,9 +152,9 @@ class Matrix:
                 raise ValueError(f"there is no time called {content['time']}")
             for dataset in self.datasets_at(scale):
                 self.arguments(replace(run, scale=scale, dataset=dataset), self.iterations(scale, dataset))
-        for dataset in self.datasets.values():
+        for settings in self.datasets.values():
             for key in ("labels", "tolerance_mm", "smallest"):
-                dataset[key]
+                settings[key]
         for stage in self.stages:
             if stage["kind"] not in STAGES:
                 raise ValueError(f"there is no stage of kind {stage['kind']}")
