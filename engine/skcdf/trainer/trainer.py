@@ -394,5 +394,5 @@ def _slots(count: int) -> range:
 def _not_a_number(what: str, iteration: int) -> SkcdfError:
     return SkcdfError(
         f"The {what} of iteration {iteration} is not a number.",
-        "Lower the learning rate, or train with --precision fp32; --resume goes on from the last checkpoint.",
+        "Lower the learning rate, or train with --precision fp32. The last checkpoint is kept.",
     )
