@@ -156,36 +156,31 @@ def test_a_signal_stops_the_command_and_is_told_in_a_word(number, tmp_path):
     assert (parent.returncode, told) == (130, "stopped\n") and asked.read_text() == "asked"
 
 
+def next_in(work: Path) -> subprocess.CompletedProcess[str]:
+    """The program, asked to go on in ``work`` with data that are not there."""
+    command = [
+        sys.executable,
+        str(BENCHMARKS / "accuracy.py"),
+        "absent",
+        str(work),
+        "--next",
+        "--scale",
+        "gpu",
+    ]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
 @pytest.mark.slow
 def test_a_folder_that_another_program_works_in_is_told_in_a_line(tmp_path):
-    with held(tmp_path / "accuracy.lock", "runs of the accuracy benchmark"):
-        command = [
-            sys.executable,
-            str(BENCHMARKS / "accuracy.py"),
-            "absent",
-            str(tmp_path),
-            "--next",
-            "--scale",
-            "gpu",
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 1 and done.stderr.startswith(
-        f"error: {tmp_path / 'accuracy.lock'}: is locked by"
-    )
+    lock = tmp_path / "accuracy.lock"
+    with held(lock, "runs of the accuracy benchmark"):
+        done = next_in(tmp_path)
+    assert done.returncode == 1 and done.stderr.startswith(f"error: {lock}: is locked by")
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
 def test_missing_data_is_said_once(tmp_path):
-    command = [
-        sys.executable,
-        str(BENCHMARKS / "accuracy.py"),
-        "absent",
-        str(tmp_path),
-        "--next",
-        "--scale",
-        "gpu",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = next_in(tmp_path)
     assert done.returncode == 1 and done.stderr.count("there is no such folder") == 1
     assert not (tmp_path / "accuracy.lock").exists()
