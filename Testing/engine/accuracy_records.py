@@ -36,9 +36,9 @@ def record(run: Run, validation: float, test: float | None = None, seconds: floa
     return found
 
 
-def finish_tries(records: Records, row: str, best: float, **more: Any) -> None:
+def finish_tries(records: Records, row: str, best: float, scale: str = "cpu", **more: Any) -> None:
     """Tries of a row on OpenKBP, of which the one with the rate ``best`` wins."""
-    for run in MATRIX.tries("cpu", "openkbp", row):
+    for run in MATRIX.tries(scale, "openkbp", row):
         records.write(run.name, record(run, 0.6 if run.rate == best else 0.5, **more))
 
 

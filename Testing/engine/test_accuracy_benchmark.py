@@ -25,7 +25,7 @@ def records(tmp_path) -> Records:
 class TestMatrix:
     def test_has_the_rows_the_datasets_and_the_seeds_that_claims_need(self):
         assert set(MATRIX.datasets) == {"openkbp", "hippocampus"}
-        assert set(MATRIX.scales) == {"cpu", "wide", "gpu"}
+        assert set(MATRIX.scales) == {"cpu", "wide", "long", "gpu"}
         assert len(MATRIX.seeds) >= 3 and MATRIX.clock in MATRIX.rows
         for row in (
             "supervised",
@@ -49,6 +49,19 @@ class TestMatrix:
             FILE.read_text().replace('better = "skcdf"', 'better = "skcfd"', 1)
         )
         with pytest.raises(ValueError, match="no row called skcfd"):
+            Matrix.load(tmp_path / "matrix.toml")
+
+    @pytest.mark.parametrize(
+        ("old", "new", "told"),
+        [
+            ('rates = "wide"', 'rates = "broad"', "rates of broad, which lacks its data sets"),
+            ("[scales.gpu]", '[scales.gpu]\nrates = "wide"', "rates of wide, which lacks its data sets"),
+            ("[scales.wide]", '[scales.wide]\nrates = "long"', "rates of long, which has none of its own"),
+        ],
+    )
+    def test_refuses_rates_of_a_scale_that_has_none(self, old, new, told, tmp_path):
+        (tmp_path / "matrix.toml").write_text(FILE.read_text().replace(old, new))
+        with pytest.raises(ValueError, match=told):
             Matrix.load(tmp_path / "matrix.toml")
 
     @pytest.mark.parametrize(
@@ -146,6 +159,32 @@ class TestChoiceOfRates:
             for run in rates.chosen_runs(MATRIX, records, "cpu", "openkbp", row, "iterations"):
                 records._records[run.name] = Sealed(record(run, 0.6 if row == "skcdf" else 0.7, 0.1))
         assert best_row(MATRIX, records, "cpu", "openkbp", "iterations") == "supervised"
+
+    def test_a_scale_may_take_those_of_another(self, records):
+        finish_tries(records, "skcdf", 0.125, scale="wide")
+        assert {run.scale for run in MATRIX.tries("long", "openkbp", "skcdf")} == {"wide"}
+        chosen = rates.chosen_runs(MATRIX, records, "long", "openkbp", "skcdf", "iterations")
+        assert [(run.scale, run.rate, run.seed) for run in chosen] == [
+            ("long", 0.125, s) for s in MATRIX.seeds
+        ]
+        assert rates.chosen_runs(MATRIX, records, "long", "openkbp", "supervised", "iterations") == []
+        assert {task.purpose for task in agenda.open_tasks(MATRIX, records, "long")} >= {"tests", "nnunet"}
+        assert not [task for task in agenda.open_tasks(MATRIX, records, "long") if task.purpose == "tries"]
+
+    def test_a_scale_without_tries_measures_its_time_by_the_first_seed(self, records):
+        for row, seconds in (("skcdf", 50), ("supervised", 50)):
+            finish_tries(records, row, 0.05, scale="wide", seconds=seconds)
+        runs = {
+            row: rates.chosen_runs(MATRIX, records, "long", "openkbp", row, "iterations")
+            for row in ("skcdf", "supervised")
+        }
+        equal_time = dataclasses.replace(runs["supervised"][2], budget="time")
+        records.write(runs["skcdf"][0].name, record(runs["skcdf"][0], 0.6, seconds=900))
+        records.write(runs["supervised"][1].name, record(runs["supervised"][1], 0.6, seconds=100))
+        assert rates.iterations_of(MATRIX, records, equal_time) is None
+        records.write(runs["supervised"][0].name, record(runs["supervised"][0], 0.6, seconds=300))
+        steps = MATRIX.iterations("long", "openkbp")
+        assert rates.iterations_of(MATRIX, records, equal_time) == 3 * steps
 
     def test_what_it_sees_has_no_test_cases(self, records):
         run = MATRIX.tries("cpu", "openkbp", "skcdf")[0]

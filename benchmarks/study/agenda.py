@@ -40,7 +40,7 @@ def open_tasks(matrix: Matrix, records: Records, scale: str) -> list[Task]:
     """Everything that can be begun now and has no record yet, in order, each once.
 
     Runs at a chosen learning rate appear when all tries of their row are finished, and those of equal time when the
-    tries of the clock are.
+    tries of the clock are; at a scale that takes another's rates, when the first seed of both was trained.
     """
     found: dict[tuple[str, bool], Task] = {}
     for stage in matrix.stages:
@@ -81,7 +81,7 @@ def _runs(
     budgets: list[Budget],
 ) -> Iterator[Run]:
     if kind == "tries":
-        for row in rows:
+        for row in rows if matrix.chooser(scale) == scale else ():
             yield from matrix.tries(scale, dataset, row)
         return
     # the first seed of every row, then the second, so that a call that ends early leaves rows to compare

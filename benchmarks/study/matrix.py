@@ -174,6 +174,12 @@ class Matrix:
                 raise ValueError(f"matrix.toml: a stage names an unknown data set: {stage['datasets']}")
         if used - rows:
             raise ValueError(f"matrix.toml: there is no row called {', '.join(sorted(used - rows))}")
+        for scale in self.scales:
+            at = self.chooser(scale)
+            if at not in self.scales or set(self.datasets_at(scale)) - set(self.datasets_at(at)):
+                raise ValueError(f"matrix.toml: scale {scale} has rates of {at}, which lacks its data sets")
+            if self.chooser(at) != at:
+                raise ValueError(f"matrix.toml: scale {scale} has rates of {at}, which has none of its own")
         if len({len(row.rates) for row in self.rows.values()}) != 1:
             raise ValueError("matrix.toml: every row must have as many learning rates to try as the others")
 
@@ -189,9 +195,14 @@ class Matrix:
         """Optimiser steps in the budget ``iterations``."""
         return int(self.scales[scale][dataset]["iterations"])
 
+    def chooser(self, scale: str) -> str:
+        """The scale at which the learning rates are chosen: itself, where ``rates`` names no other."""
+        return str(self.scales[scale].get("rates", scale))
+
     def tries(self, scale: str, dataset: str, row: str) -> list[Run]:
-        """The runs that a row's learning rate is chosen from."""
-        return [Run(scale, dataset, row, "iterations", rate, self.seeds[0]) for rate in self.rows[row].rates]
+        """The runs that a row's learning rate is chosen from, which are of the scale's `chooser`."""
+        at = self.chooser(scale)
+        return [Run(at, dataset, row, "iterations", rate, self.seeds[0]) for rate in self.rows[row].rates]
 
     def arguments(self, run: Run, iterations: int) -> list[str]:
         """Of ``skcdf train``, beside the pool and the run's folder."""

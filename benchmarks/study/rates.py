@@ -61,7 +61,8 @@ def iterations_of(matrix: Matrix, records: Records, run: Run) -> int | None:
     """Optimiser steps of a run; ``None`` while its budget is time and that of a step is not measured.
 
     Equal time is equal by what was measured in the tries of both rows: CPU seconds where one thread computes, else the
-    clock's. Other work on a machine makes a step take longer, also in CPU time, so each row's quickest try counts.
+    clock's. Other work on a machine makes a step take longer, also in CPU time, so each row's quickest try counts. A
+    scale that takes another's rates has no tries: there the first seed's runs count.
     """
     steps = matrix.iterations(run.scale, run.dataset)
     if run.budget == "iterations" or run.row == matrix.clock:
@@ -71,7 +72,10 @@ def iterations_of(matrix: Matrix, records: Records, run: Run) -> int | None:
 
 
 def least_seconds(matrix: Matrix, records: Records, run: Run, row: str) -> float | None:
-    """Training time of the quickest of a row's tries; ``None`` while one is open."""
-    found = [records.of(each) for each in matrix.tries(run.scale, run.dataset, row)]
+    """Training time of the quickest of the runs that tell what a row takes; ``None`` while one is open."""
+    timed = matrix.tries(run.scale, run.dataset, row)
+    if matrix.chooser(run.scale) != run.scale:
+        timed = chosen_runs(matrix, records, run.scale, run.dataset, row, "iterations")[:1]
+    found = [records.of(each) for each in timed]
     times = [record["training"][matrix.scales[run.scale]["time"]] for record in found if record]
-    return min(times) if len(times) == len(found) else None
+    return min(times) if times and len(times) == len(found) else None

@@ -57,12 +57,7 @@ def write_into(file: Path, text: str) -> None:
 
 
 def _begun(matrix: Matrix, records: Records, scale: str) -> bool:
-    return any(
-        records.of(run)
-        for dataset in matrix.datasets_at(scale)
-        for row in matrix.rows
-        for run in matrix.tries(scale, dataset, row)
-    )
+    return any(record["scale"] == scale and record["row"] in matrix.rows for record in records.all().values())
 
 
 def _dataset(matrix: Matrix, records: Records, scale: str, dataset: str) -> list[str]:
@@ -183,6 +178,9 @@ def _opponent(record: Record) -> str:
 
 def _rates(matrix: Matrix, records: Records, scale: str, dataset: str) -> str:
     """Which learning rates were tried, and what the validation cases said."""
+    if (at := matrix.chooser(scale)) != scale:
+        taken = f"Learning rates are those chosen above with {matrix.scales[at]['title']}."
+        return taken if _begun(matrix, records, scale) else ""
     rows = [["", "tries: rate and validation Dice", "chosen"]]
     for name, row in matrix.rows.items():
         choice = choose_rate(matrix, records, scale, dataset, name)
