@@ -6,8 +6,9 @@
 SCAN is a CT, brought to 1.5 mm first; without one a phantom of 512×512×300 voxels is made, which takes twice as long.
 The network is the shipped one, widened to 16 filters: it finds what the shipped one finds and takes as long as any
 network of its size. The programs run in turn, each in a process of its own, with the same weights, window
-(64×128×128), overlap (0.5) and Gaussian blending, in fp32 on the CPU. Memory is what a process held at most, above
-what it held with libraries and network loaded. The scan gets air round it, so that all place their windows alike.
+(64×128×128), overlap (0.5) and Gaussian blending, on the CPU in fp32, ours in what ``--precision`` says. Memory is
+what a process held at most, above what it held with libraries and network loaded. The scan gets air round it, so
+that all place their windows alike.
 
 Ours is timed from the scan on the model's grid to its label map; the others get the network's input ready-made, and
 end with the best class of every voxel of it. On a GPU every program takes its own 16-bit type. PYTHON is that of an
@@ -35,6 +36,7 @@ from program import natural, positive, run
 from rivals import growth
 from rivals.child import GAP
 from rivals.task import Task, phantom, scan
+from skcdf.device_names import PRECISIONS
 from skcdf.models import default_model
 from skcdf.text_table import table as aligned
 
@@ -56,6 +58,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--filters", type=positive, default=16)
     parser.add_argument("--repeats", type=positive, default=3)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--precision", default="fp32", choices=PRECISIONS, help="of ours on the CPU")
     parser.add_argument("--threads", type=natural, default=0, help="of torch (default: its own choice)")
     parser.add_argument("--growth", type=Path, metavar="FILE.png", help="measure how cost grows, and draw it")
     parser.add_argument("--nnunet", metavar="PYTHON", help="of an environment with nnunetv2")
@@ -77,7 +80,7 @@ def main() -> None:
     name = options.scan.name if options.scan else "phantom of 512x512x300 voxels"
     for classes in options.classes:
         known = {"channels": 1, "classes": classes, "filters": options.filters, "dropout": 0.0}
-        task = Task(name, known, 0.5, options.device, options.threads)
+        task = Task(name, known, 0.5, options.device, options.threads, options.precision)
         print(f"{name}, {'x'.join(map(str, raw.shape))} voxels at 1.5 mm, {classes} classes", flush=True)
         with tempfile.TemporaryDirectory() as folder:
             task.save(Path(folder), raw)

@@ -59,7 +59,7 @@ def together(task: Task, folder: Path, batch: int) -> Callable[[], Found]:
 
 def _predictor(task: Task, model: Path) -> Predictor:
     ask_for_large_pages()  # as `python -m skcdf` does
-    device = choose_device(task.device, "fp32" if task.device == "cpu" else "auto")
+    device = choose_device(task.device, task.precision if task.device == "cpu" else "auto")
     return Predictor(find_model(model), device)
 
 

@@ -38,6 +38,7 @@ class Task:
         overlap: share of a window that its neighbour covers, too.
         device: as torch names it.
         threads: of torch on the CPU; 0: its own choice.
+        precision: of ours on the CPU, where the others compute in fp32.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Task:
     overlap: float
     device: str
     threads: int
+    precision: str = "fp32"
 
     @property
     def classes(self) -> int:
