@@ -45,7 +45,7 @@ def image(batch: int = 1) -> torch.Tensor:
     return torch.randn(batch, 1, SIDE, SIDE, SIDE).to(memory_format=torch.channels_last_3d)
 
 
-@pytest.mark.parametrize("library", [False, True])
+@pytest.mark.parametrize("library", [None, torch.float32])
 @pytest.mark.parametrize("name", NETWORKS)
 @torch.inference_mode()
 def test_scores_stay_the_same_to_rounding(name, library):
@@ -62,6 +62,48 @@ def test_scores_stay_the_same_to_rounding(name, library):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+@torch.inference_mode()
+def test_scores_in_16_bit_are_as_near_as_those_of_autocast(name):
+    network = trained(build_network(*NETWORKS[name]))
+    exact = network(image(2))
+    fold(network)
+    device = choose_device("cpu", "bf16")
+    device.place(network)
+    errors = []
+    for library in (None, device.precision):
+        set_library(network, library)
+        with device.autocast():
+            errors.append(float((network(image(2)) - exact).abs().mean()))
+    assert 0 < errors[1] < 1.2 * errors[0]
+
+
+def test_no_organ_shrinks_in_16_bit_for_being_the_last():
+    """Two classes whose scores differ by less than bfloat16 can tell: rounded, they are equal, and the first wins."""
+    network = build_network("vnet", {"channels": 1, "classes": 3, "filters": 4}).eval()
+    with torch.no_grad():
+        network.decoder.main_head.weight.zero_()
+        network.decoder.main_head.bias.copy_(torch.tensor([8.0, 8.0, 8.01]))
+    for precision in ("fp32", "bf16"):
+        device = choose_device("cpu", precision)
+        with torch.inference_mode(), device.autocast():
+            features, head = network.unclassified(image())
+            assert (network(image()).argmax(1) == 2).all()
+            assert (head.scores(features.movedim(1, -1)).argmax(-1) == 2).all()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_scores_are_the_head_of_the_last_features(name):
+    network = build_network(*NETWORKS[name]).eval()
+    with torch.inference_mode():
+        found = network.unclassified(image()) if hasattr(network, "unclassified") else None
+        if found is None:
+            assert name in ("pair", "skcdf and prior", "prior at the stages")
+        else:
+            features, head = found
+            assert torch.equal(head.scores(features.movedim(1, -1)).movedim(-1, 1), network(image()))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_using_up_features_leaves_the_scores_as_they_are(name):
     network = trained(build_network(*NETWORKS[name]))
     with_gradients = network(image())
@@ -75,7 +117,7 @@ def test_every_view_of_skcdf_stays_the_same():
     assert whole is not None
     before = list(trained(whole).views(image()))
     fold(whole)
-    set_library(whole, True)
+    set_library(whole, torch.float32)
     after = list(whole.views(image()))
     assert len(before) == len(after) == 4
     for old, new in zip(before, after, strict=True):
@@ -91,7 +133,7 @@ def test_a_torch_without_the_library_computes_all_the_same(error, monkeypatch):
     monkeypatch.setattr(folded, "_library_convolution", missing)
     network = trained(build_network(*NETWORKS["vnet"]))
     fold(network)
-    set_library(network, True)
+    set_library(network, torch.float32)
     library_works.cache_clear()
     convolutions = [each for each in network.modules() if isinstance(each, FoldedConvolution)]
     assert convolutions

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from skcdf.errors import Cancelled
 from skcdf.inference.labelling import ModelRow, RowLabeller, linear_taps
-from skcdf.inference.sliding_window import SlidingWindow, blending_weights, window_starts
+from skcdf.inference.sliding_window import SlidingWindow, Unclassified, blending_weights, window_starts
 from skcdf.progress import CancelToken, Progress
 
 CLASSES = 3
@@ -95,6 +95,22 @@ def reference(window: SlidingWindow, volume: np.ndarray, occupied: np.ndarray | 
     sums[0][totals == 0] = 1
     scores = sums / np.where(totals == 0, 1, totals)
     return scores[(slice(None), *(slice(a, a + n) for a, n in zip(before, volume.shape, strict=True)))]
+
+
+@given(shapes, windows, overlaps, st.integers(1, 3))
+@quick
+def test_scores_made_where_they_are_summed_are_those_of_whole_windows(shape, window, overlap, batch):
+    kernel = torch.linspace(-1, 1, CLASSES)
+
+    def features(patches: Tensor) -> Unclassified:
+        return Unclassified(patches, lambda voxels: voxels * kernel)
+
+    def scores(patches: Tensor) -> Tensor:
+        return patches * kernel.view(-1, 1, 1, 1)
+
+    volume = np.random.default_rng(1).uniform(-1, 1, shape).astype(np.float32)
+    sliding = SlidingWindow(window, CLASSES, overlap, batch=batch)
+    assert torch.equal(collect(sliding, volume, features), collect(sliding, volume, scores))
 
 
 @given(shapes, windows, overlaps, blends, st.integers(1, 3))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from ..device import Device, choose_device
 from ..image import Image
 from ..models import ModelBundle
+from ..networks.companion import Accompanied
 from ..networks.decoupled import SKCDF
 from ..networks.folded import fold, set_library
 from ..preprocessing import Placement, PreprocessingPlan
@@ -24,7 +25,7 @@ from .labelling import make_tiles
 from .memory_ladder import Attempt, climb_down, ladder, told_if_short
 from .network import loaded_network
 from .places import UNSURE, UnsurePlace, find_places
-from .sliding_window import SlidingWindow, blending_weights, even_ranges
+from .sliding_window import Predict, SlidingWindow, Unclassified, blending_weights, even_ranges
 from .uncertainty import OrganUncertainty, UncertaintyMap, should_hold_all
 
 MEMORY_LIMIT = 2 << 30
@@ -280,17 +281,19 @@ class Predictor:
             attempt.memory_limit,
         )
 
-    def network_on(
-        self, device: Device, disagreement: Disagreement | None = None
-    ) -> Callable[[Tensor], Tensor]:
-        """Scores of windows; ``disagreement`` also takes those of the other heads."""
+    def network_on(self, device: Device, disagreement: Disagreement | None = None) -> Predict:
+        """The network, to be moved over a scan; ``disagreement`` also takes the scores of the other heads."""
         device.place(self._network)
-        set_library(self._network, device.name == "cpu" and device.precision is torch.float32)
+        set_library(self._network, device.precision if device.name == "cpu" else None)
 
-        def predict(patches: Tensor) -> Tensor:
+        def predict(patches: Tensor) -> Tensor | Unclassified:
             with torch.inference_mode(), device.autocast():
                 patches = patches.to(device.torch_device, memory_format=torch.channels_last_3d)
                 if disagreement is None:
+                    if isinstance(self._network, Accompanied) and (
+                        found := self._network.unclassified(patches)
+                    ):
+                        return Unclassified(found[0], found[1].scores)
                     scores: Tensor = self._network(patches)
                     return scores
                 assert isinstance(self._network, SKCDF)  # `has_views`
@@ -308,7 +311,7 @@ class _Sweep:
 
     scan: PreparedScan
     window: SlidingWindow
-    predict: Callable[[Tensor], Tensor]
+    predict: Predict
     windows: int = 0
     """How many the network has computed."""
 

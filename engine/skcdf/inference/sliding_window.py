@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -23,8 +23,21 @@ from torch import Tensor
 from ..preprocessing import Shape
 from ..progress import CancelToken, Progress, ProgressCallback, ignore_progress
 
-Predict = Callable[[Tensor], Tensor]
-"""From windows ``(batch, 1, z, y, x)`` to scores ``(batch, class, z, y, x)``."""
+
+class Unclassified(NamedTuple):
+    """Scores that are made where they are summed, row by row: all of a window's would be written and read once more.
+
+    Attributes:
+        features: ``(batch, channel, z, y, x)``.
+        classify: from features ``(y, x, channel)`` of a row to its scores ``(y, x, class)``.
+    """
+
+    features: Tensor
+    classify: Callable[[Tensor], Tensor]
+
+
+Predict = Callable[[Tensor], Tensor | Unclassified]
+"""From windows ``(batch, 1, z, y, x)`` to scores ``(batch, class, z, y, x)``, or to what these are made of."""
 
 
 def window_starts(length: int, side: int, overlap: float) -> list[int]:
@@ -209,14 +222,16 @@ class _Tile:
         for patch, at in zip(patches, windows, strict=True):
             source, target = self._grid.inside(at)
             patch[0][target] = self.volume[source]
-        scores = predict(torch.from_numpy(patches))
-        for index, at in enumerate(windows):
-            self._accumulate(scores[index], at)
+        found = predict(torch.from_numpy(patches))
+        found = found if isinstance(found, Unclassified) else Unclassified(found, lambda scores: scores)
+        for features, at in zip(found.features, windows, strict=True):
+            self._accumulate(features.permute(1, 2, 3, 0), found.classify, at)
 
-    def _accumulate(self, scores: Tensor, at: tuple[int, int, int]) -> None:
+    def _accumulate(
+        self, features: Tensor, classify: Callable[[Tensor], Tensor], at: tuple[int, int, int]
+    ) -> None:
         start, y, x = at
         depth, side, width = self.options.window
-        scores = scores.permute(1, 2, 3, 0)
         low, high = max(y, self._rows[0]), min(y + side, self._rows[1])
         in_window = (slice(low - y, high - y), slice(None))
         in_ring = (slice(low - self._rows[0], high - self._rows[0]), slice(x, x + width))
@@ -226,8 +241,8 @@ class _Tile:
             weights = self._weights[piece]
             self._totals[place] += weights
             # row by row: a 32-bit copy of all would take as much memory as the scores
-            for row, score, weight in zip(self._sums[place], scores[piece], weights, strict=True):
-                row.addcmul_(score.to(row.device, torch.float32), weight[..., None])
+            for row, voxels, weight in zip(self._sums[place], features[piece], weights, strict=True):
+                row.addcmul_(classify(voxels).to(row.device, torch.float32), weight[..., None])
 
     def _ring_pieces(self, begin: int, stop: int) -> Iterator[tuple[int, int, int]]:
         """Splits rows ``begin`` … ``stop`` where the ring wraps: ``(begin, stop, slot in the ring)``."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from .vnet import Decoder
+    from .vnet import Decoder, Head
 
 PREFIX = "companion."
 """Of a companion's tensors within its network's state dict."""
@@ -83,6 +83,27 @@ class Accompanied(nn.Module):
         super().__init__()
         self.companion = None
 
+    def path(self, image: Tensor) -> tuple[Decoder, list[Tensor]]:
+        """The decoder that segments, and the features x1 … x5 of ``image`` that it is given."""
+        raise NotImplementedError
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits ``(batch, class, z, y, x)`` of ``image`` ``(batch, channel, z, y, x)``, of the main head."""
+        decoder, features = self.path(image)
+        if self.training or self.companion is not None or torch.is_grad_enabled():
+            return self.decode(decoder, features, ("main",)).logits["main"]
+        return decoder.main_head(decoder.used_up(features))
+
+    def unclassified(self, image: Tensor) -> tuple[Tensor, Head] | None:
+        """The last feature map and the head that logits are made of, in evaluation and without gradients.
+
+        ``None`` where a companion has a hand in the logits.
+        """
+        if self.companion is not None:
+            return None
+        decoder, features = self.path(image)
+        return decoder.used_up(features), decoder.main_head
+
     def decode(
         self, decoder: Decoder, features: Sequence[Tensor], heads: Sequence[str] | None = None
     ) -> Decoded:
@@ -98,12 +119,6 @@ class Accompanied(nn.Module):
             return decoded
         last = decoder.decode(features)
         return Decoded(features, last, decoder.classify(last, heads))
-
-    def segmented(self, decoder: Decoder, features: list[Tensor]) -> Tensor:
-        """Logits of the main head alone; uses up ``features`` where no companion needs them and nothing is trained."""
-        if self.training or self.companion is not None or torch.is_grad_enabled():
-            return self.decode(decoder, features, ("main",)).logits["main"]
-        return decoder.scores(features, "main")
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:

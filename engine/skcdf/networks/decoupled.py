@@ -66,9 +66,9 @@ class DecoupledVNet(Accompanied):
         self.decoder_u = Decoder(classes, filters, heads, dropout)
         initialize_convolutions(self)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits ``(batch, class, z, y, x)`` of patches ``(batch, channel, z, y, x)``."""
-        return self.segmented(self.decoder_u, self.complemented(image))
+    def path(self, image: Tensor) -> tuple[Decoder, list[Tensor]]:
+        """See `Accompanied.path`; ``image`` are patches."""
+        return self.decoder_u, self.complemented(image)
 
     def unlabelled_path(self, images: Tensor, heads: Sequence[str] | None = None) -> Decoded:
         """What ``decoder_u`` makes of ``images``, each of which is seen alone; ``heads`` as in `decode`."""

@@ -15,16 +15,16 @@ from torch import Tensor, nn
 
 
 class FoldedConvolution(nn.Module):
-    """What a convolution, a batch norm in evaluation and a ReLU do one after the other, to fp32 rounding.
+    """What a convolution, a batch norm in evaluation and a ReLU do one after the other, to rounding.
 
     Args:
         convolution: plain or transposed, with a bias and without dilation and groups.
         norm: after it.
 
     Attributes:
-        by_library: call oneDNN's convolution itself, in fp32 on the CPU. It knows ReLU and keeps the kernel as it
-            reads it, and where ``channels × z × y`` of a single window is at most 20480 torch would take a slow one of
-            its own.
+        by_library: the type in which to call oneDNN's convolution itself, on the CPU; ``None``: torch's. oneDNN's
+            knows ReLU and keeps the kernel as it reads it, and where ``channels × z × y`` of a single window is at
+            most 20480 torch would take a slow one of its own in fp32.
     """
 
     def __init__(self, convolution: nn.Conv3d | nn.ConvTranspose3d, norm: nn.BatchNorm3d) -> None:
@@ -32,8 +32,8 @@ class FoldedConvolution(nn.Module):
         self.transposed = isinstance(convolution, nn.ConvTranspose3d)
         self.stride = list(convolution.stride)
         self.padding = [int(side) for side in convolution.padding]
-        self.by_library = False
-        self._packed: Tensor | None = None
+        self.by_library: torch.dtype | None = None
+        self._packed: tuple[Tensor, Tensor] | None = None
         mean, variance, offset = norm.running_mean, norm.running_var, convolution.bias
         assert mean is not None
         assert variance is not None
@@ -51,9 +51,11 @@ class FoldedConvolution(nn.Module):
         if self.transposed:
             return F.conv_transpose3d(image, self.weight, self.bias, self.stride, self.padding).relu_()
         if self.by_library:
+            image = image.to(self.by_library)
             if self._packed is None:
-                self._packed = _packed(self.weight, image, self.stride, self.padding)
-            return _library_convolution(image, self._packed, self.bias, self.stride, self.padding)
+                weight, bias = (each.detach().to(self.by_library) for each in (self.weight, self.bias))
+                self._packed = _packed(weight, image, self.stride, self.padding), bias
+            return _library_convolution(image, *self._packed, self.stride, self.padding)
         return F.conv3d(image, self.weight, self.bias, self.stride, self.padding).relu_()
 
 
@@ -85,31 +87,42 @@ def _folded(
     return FoldedConvolution(convolution, norm) if dense and bordered and complete else None
 
 
-def set_library(network: nn.Module, wanted: bool) -> None:
-    """Lets the folded convolutions of ``network`` call oneDNN itself where that is ``wanted`` and works here."""
+def set_library(network: nn.Module, precision: torch.dtype | None) -> None:
+    """Lets the folded convolutions of ``network`` call oneDNN itself, in ``precision``, where that works here.
+
+    Args:
+        network: folded.
+        precision: that of the scores; ``None``: torch's own convolutions, as autocast has them.
+    """
+    taken = precision if precision and library_works(precision) else None
     for module in network.modules():
         if isinstance(module, FoldedConvolution):
-            module.by_library = wanted and library_works()
+            module.by_library = taken
             module._packed = None
 
 
-@lru_cache(maxsize=1)
-def library_works() -> bool:
+@lru_cache(maxsize=2)
+def library_works(precision: torch.dtype) -> bool:
     """Whether this torch has oneDNN's convolution under the names that are used here, and it is right."""
     image = torch.linspace(0, 99, 8 * 4**3).sin().view(1, 8, 4, 4, 4)
     weight = torch.linspace(0, 99, 8 * 8 * 3**3).cos().view(8, 8, 3, 3, 3)
     bias, sides = torch.linspace(-1, 1, 8), [1, 1, 1]
+    expected = F.conv3d(image, weight, bias, padding=1).relu()
+    given = [each.to(precision) for each in (image, weight, bias)]
     try:
-        found = _library_convolution(image, _packed(weight, image, sides, sides), bias, sides, sides)
+        found = _library_convolution(
+            given[0], _packed(given[1], given[0], sides, sides), given[2], sides, sides
+        )
     except (RuntimeError, AttributeError):  # torch was built without oneDNN, or calls it otherwise
         return False
-    return torch.allclose(found, F.conv3d(image, weight, bias, padding=1).relu(), atol=1e-4)
+    tolerance = 1e-4 if precision is torch.float32 else 0.02 * float(expected.max())
+    return torch.allclose(found.float(), expected, atol=tolerance)
 
 
 def _packed(weight: Tensor, image: Tensor, stride: list[int], padding: list[int]) -> Tensor:
     """A kernel laid out as oneDNN reads it for images like ``image``."""
     operation: Any = torch.ops.mkldnn._reorder_convolution_weight
-    packed: Tensor = operation(weight.detach(), padding, stride, [1, 1, 1], 1, list(image.shape))
+    packed: Tensor = operation(weight, padding, stride, [1, 1, 1], 1, list(image.shape))
     return packed
 
 

@@ -38,14 +38,29 @@ class _Convolution(nn.Conv3d):
 class Head(nn.Conv3d):
     """A 1×1×1 convolution, computed as the matrix product that it is, with the classes last in memory.
 
-    With one thread torch's own takes six times as long on a processor (32 filters, 14 classes, there and back).
+    With one thread torch's own takes six times as long on a processor (32 filters, 14 classes, there and back). Where
+    labels are read off the scores, these are in the weights' precision: rounded to bfloat16, the best two are often
+    equal, and the first of equal ones wins, so that the last organs shrink (`docs/inference.md`).
     """
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__(channels, classes, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        return F.linear(image.movedim(1, -1), self.weight.flatten(1), self.bias).movedim(-1, 1)
+        """Logits ``(batch, class, z, y, x)`` of features ``(batch, channel, z, y, x)``."""
+        voxels = image.movedim(1, -1)
+        if torch.is_grad_enabled():
+            return self._product(voxels).movedim(-1, 1)
+        return self.scores(voxels).movedim(-1, 1)
+
+    @torch.no_grad()
+    def scores(self, voxels: Tensor) -> Tensor:
+        """Logits ``(…, class)`` of features ``(…, channel)``, in the weights' precision."""
+        with without_autocast(voxels.device):
+            return self._product(voxels.to(self.weight.dtype))
+
+    def _product(self, voxels: Tensor) -> Tensor:
+        return F.linear(voxels, self.weight.flatten(1), self.bias)
 
 
 def _convolutions(count: int, channels_in: int, channels_out: int) -> nn.Sequential:
@@ -139,18 +154,23 @@ class Decoder(nn.Module):
         last: Tensor = self.dropout(image)
         return last
 
-    def scores(self, features: list[Tensor], head: str) -> Tensor:
-        """What `forward` gives for one head, in evaluation and without gradients, in the memory of ``features``.
+    @property
+    def main_head(self) -> Head:
+        """The one that segments."""
+        head = self.heads["main"]
+        assert isinstance(head, Head)
+        return head
+
+    def used_up(self, features: list[Tensor]) -> Tensor:
+        """What `decode` gives, in evaluation and without gradients, in the memory of ``features``.
 
         Args:
             features: x1 … x5; taken out of the list, so that each is let go as soon as it has been used.
-            head: its name.
         """
         image = features.pop()
         for up, convolutions in zip(self.ups, self.convolutions, strict=True):
             image = convolutions(features.pop().add_(up(image)))
-        logits: Tensor = self.heads[head](image)
-        return logits
+        return image
 
     def classify(self, last: Tensor, heads: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Logits by head name (default: of every head) from the last feature map."""
@@ -175,9 +195,9 @@ class VNet(Accompanied):
         self.decoder = Decoder(classes, filters, dropout=dropout)
         initialize_convolutions(self)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits ``(batch, class, z, y, x)`` of ``image`` ``(batch, channel, z, y, x)``."""
-        return self.segmented(self.decoder, self.encoder(image))
+    def path(self, image: Tensor) -> tuple[Decoder, list[Tensor]]:
+        """See `Accompanied.path`."""
+        return self.decoder, self.encoder(image)
 
     def decoded(self, image: Tensor) -> Decoded:
         """The same with the features that lead there."""
