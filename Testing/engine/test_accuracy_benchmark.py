@@ -186,6 +186,15 @@ class TestChoiceOfRates:
         steps = MATRIX.iterations("long", "openkbp")
         assert rates.iterations_of(MATRIX, records, equal_time) == 3 * steps
 
+    def test_times_of_different_processors_make_no_plan(self, records):
+        finish_tries(records, "skcdf", 0.05, seconds=300)
+        finish_tries(records, "supervised", 0.05, seconds=75)
+        run = Run("cpu", "openkbp", "supervised", "time", 0.05, 0)
+        assert rates.iterations_of(MATRIX, records, run) == 4 * MATRIX.iterations("cpu", "openkbp")
+        for each in MATRIX.tries("cpu", "openkbp", "supervised"):
+            records.write(each.name, {**records.of(each), "cpu": "AVX512"})
+        assert rates.iterations_of(MATRIX, records, run) is None
+
     def test_what_it_sees_has_no_test_cases(self, records):
         run = MATRIX.tries("cpu", "openkbp", "skcdf")[0]
         whole = record(run, 0.5, 0.9)

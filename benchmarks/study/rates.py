@@ -62,20 +62,25 @@ def iterations_of(matrix: Matrix, records: Records, run: Run) -> int | None:
 
     Equal time is equal by what was measured in the tries of both rows: CPU seconds where one thread computes, else the
     clock's. Other work on a machine makes a step take longer, also in CPU time, so each row's quickest try counts. A
-    scale that takes another's rates has no tries: there the first seed's runs count.
+    scale that takes another's rates has no tries: there the first seed's runs count. Times of different processors are
+    not compared: where both rows were not tried on one, there is no plan.
     """
     steps = matrix.iterations(run.scale, run.dataset)
     if run.budget == "iterations" or run.row == matrix.clock:
         return steps
-    clock, own = (least_seconds(matrix, records, run, row) for row in (matrix.clock, run.row))
-    return max(1, round(steps * clock / own)) if clock and own else None
+    clock, own = (quickest(matrix, records, run, row) for row in (matrix.clock, run.row))
+    if clock is None or own is None or clock.get("cpu") != own.get("cpu"):
+        return None
+    time = matrix.scales[run.scale]["time"]
+    return max(1, round(steps * clock["training"][time] / own["training"][time]))
 
 
-def least_seconds(matrix: Matrix, records: Records, run: Run, row: str) -> float | None:
-    """Training time of the quickest of the runs that tell what a row takes; ``None`` while one is open."""
+def quickest(matrix: Matrix, records: Records, run: Run, row: str) -> Record | None:
+    """The quickest of the runs that tell what a row takes; ``None`` while one is open."""
     timed = matrix.tries(run.scale, run.dataset, row)
     if matrix.chooser(run.scale) != run.scale:
         timed = chosen_runs(matrix, records, run.scale, run.dataset, row, "iterations")[:1]
-    found = [records.of(each) for each in timed]
-    times = [record["training"][matrix.scales[run.scale]["time"]] for record in found if record]
-    return min(times) if times and len(times) == len(found) else None
+    found = [record for each in timed if (record := records.of(each))]
+    time = matrix.scales[run.scale]["time"]
+    complete = found and len(found) == len(timed)
+    return min(found, key=lambda record: record["training"][time]) if complete else None
