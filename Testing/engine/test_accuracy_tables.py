@@ -46,6 +46,17 @@ class TestTables:
         )
         assert "| both | 500 | 0.05 | 0.550 [" in line and "0.540, 0.550, 0.560 | 2 |" in line
 
+    def test_name_the_processors_where_there_was_more_than_one(self, tested):
+        assert "processors" not in tables.report(MATRIX, tested)
+        for name, each in tested.all().items():
+            each["cpu"] = "AVX512" if "skcdf" in name else "AVX2"
+        text = tables.report(MATRIX, tested)
+        assert (
+            "1.5 AVX512 |" in text
+            and "1.5 AVX2 |" in text
+            and "on different processors do not compare" in text
+        )
+
     def test_show_every_organ_with_every_metric(self, tested):
         text = tables.report(MATRIX, tested)
         assert len([line for line in text.splitlines() if line.startswith("| larynx |")]) == 2

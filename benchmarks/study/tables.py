@@ -86,6 +86,7 @@ def _title(matrix: Matrix, found: Evidence) -> str:
 
 def _means(matrix: Matrix, found: list[Evidence]) -> str:
     rows = [["", "budget", "iterations", "rate", "Dice", "by seed", "missed", "minutes", "GiB"]]
+    named = len({kind for each in found for kind in _processors(each)}) > 1
     for each in found:
         both = each.row == matrix.clock
         opponent = each.row == NNUNET
@@ -98,7 +99,7 @@ def _means(matrix: Matrix, found: list[Evidence]) -> str:
                 with_interval(mean := estimate(each.values())),
                 ", ".join(f"{seed:.3f}" for seed in mean.seeds),
                 str(each.missed()),
-                _minutes(each),
+                " ".join([_minutes(each), *(_processors(each) if named else ())]),
                 _memory(each),
             ]
         )
@@ -108,7 +109,7 @@ def _means(matrix: Matrix, found: list[Evidence]) -> str:
         f"Mean Dice over organs on {cases} test cases, with its 95 % bootstrap interval over cases; {seeds} seeds "
         "each where no fewer are listed. Missed: organs that were not found at all, over cases and seeds. Minutes: "
         "training in CPU time on one thread, or by the clock on a GPU. GiB: the training's peak."
-        f"{_loads(found)}"
+        f"{_loads(found)}{' Minutes on different processors do not compare.' * named}"
     )
     return f"{text}\n\n{table(rows, 2)}"
 
@@ -118,6 +119,11 @@ def _loads(found: list[Evidence]) -> str:
     records = (record for each in found for record in each.records)
     loads = [load for record in records for load in record["training"].get("load") or ()]
     return f" Load average of the machine meanwhile: {min(loads):.1f} to {max(loads):.1f}." if loads else ""
+
+
+def _processors(found: Evidence) -> list[str]:
+    """Kinds of processors that the row was trained on."""
+    return sorted({record["cpu"] for record in found.records if "cpu" in record})
 
 
 def _steps(found: Evidence) -> str:
