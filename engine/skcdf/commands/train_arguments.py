@@ -76,8 +76,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_compute_arguments(parser)
 
 
-def add_method_arguments(parser: argparse.ArgumentParser, methods: str) -> argparse._ArgumentGroup:
-    """Adds the arguments that choose a method; ``methods`` is the help of ``--method``."""
+def add_method_arguments(
+    parser: argparse.ArgumentParser, methods: str, loss: str = "ce_dice"
+) -> argparse._ArgumentGroup:
+    """Adds the arguments that choose a method; ``methods`` is the help of ``--method``, ``loss`` the default's."""
     group = parser.add_argument_group("the method")
     group.add_argument("--method", help=methods)
     group.add_argument(
@@ -88,7 +90,8 @@ def add_method_arguments(parser: argparse.ArgumentParser, methods: str) -> argpa
     group.add_argument(
         "--loss",
         choices=("ce_dice", "ga"),
-        help="of labelled patches: cross-entropy plus Dice (default), or gradient-aware, for small and rare organs",
+        help="of labelled patches: cross-entropy plus Dice, or gradient-aware, for small and rare organs (default: "
+        f"{loss})",
     )
     group.add_argument(
         "--option",
