@@ -124,8 +124,8 @@ def settings_from_none(
 ) -> tuple[TrainingConfig, str]:
     """Settings of a training that starts from none, planned as ``skcdf train`` plans, and what to know of them.
 
-    A method that nobody chose is SKCDF where there are unlabelled scans and patches are large enough for it, and a loss
-    that nobody chose is the gradient-aware one; see `docs/fine-tuning.md` §4.
+    A method that nobody chose is SKCDF where there are unlabelled scans and patches are large enough for it, a loss
+    that nobody chose the gradient-aware one; see `docs/fine-tuning.md` §4.
 
     Args:
         survey: of ``dataset``.
