@@ -153,26 +153,6 @@ class TestMethod:
         told = any("patches of 32 x 32 x 32 voxels" in note for note in outcome.notes)
         assert told == (taken == "supervised")
 
-    @pytest.mark.parametrize(
-        ("method", "chosen", "preset", "taken"),
-        [
-            ("supervised", {}, "quick", "ga"),
-            ("supervised", {"loss": "ce_dice"}, "quick", "ce_dice"),
-            ("skcdf", {}, "quick", "ga"),
-            ("skcdf", {"compat": "published"}, "quick", "ce_dice"),
-            ("skcdf", {}, "published", "ce_dice"),
-            ("mean_teacher", {}, "quick", "ce_dice"),
-        ],
-    )
-    def test_from_none_learns_by_gradient_aware_losses_where_they_were_better(
-        self, method, chosen, preset, taken, cases, tmp_path
-    ):
-        pool = make_pool(tmp_path / "pool", [Member(cases[2]), Member(cases[4], annotated=None)])
-        settings = {**SHORT, "iterations": 1, "filters": 2, "patch_size": (32, 32, 32), **chosen}
-        settings["spacing"] = (2.0, 2.0, 2.0)
-        tuned(pool, tmp_path / "run", method=method, preset=preset, settings=settings)
-        assert state_of(tmp_path / "run").config["loss"] == taken
-
     @pytest.mark.slow
     def test_skcdf_without_unlabelled_scans_takes_the_labelled_ones_and_says_so(self, pool, tune):
         outcome = tune(pool, method="skcdf")

@@ -31,8 +31,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Settings from a parent; `docs/fine-tuning.md` §4 has the figures. ``published`` takes `published_recipe`."""
 PUBLISHED_RATE = 0.12
 """The published 0.3, lowered as the standard preset's rate is lowered against a training from none (0.05)."""
-GAINS_BY_GA = frozenset({"supervised", "cps", "skcdf"})
-"""Methods that learnt more with the gradient-aware losses in trainings from none; `docs/fine-tuning.md` §4."""
 DECIDES_METHOD = frozenset({"method", "method_options", "compat"})
 """Who sets one of these has a method in mind."""
 WARM_UP_SHARE = 0.1
@@ -124,8 +122,8 @@ def settings_from_none(
 ) -> tuple[TrainingConfig, str]:
     """Settings of a training that starts from none, planned as ``skcdf train`` plans, and what to know of them.
 
-    A method that nobody chose is SKCDF where there are unlabelled scans and patches are large enough for it, a loss
-    that nobody chose the gradient-aware one; see `docs/fine-tuning.md` §4.
+    A method that nobody chose is SKCDF where there are unlabelled scans and patches are large enough for it; see
+    `docs/fine-tuning.md` §4.
 
     Args:
         survey: of ``dataset``.
@@ -150,8 +148,6 @@ def settings_from_none(
             values = {**published_recipe(len(dataset.unlabelled or dataset.labelled)), **values}
         else:
             values["iterations"] = SCRATCH_ITERATIONS[preset]
-            if method in GAINS_BY_GA and chosen.get("compat") != "published":
-                values["loss"] = "ga"
         return make_plan(survey, dataset.label_set, device, budget, {**values, **chosen}, cancel).config
 
     config = planned(chosen_method(method, preset, dataset))

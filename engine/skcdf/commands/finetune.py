@@ -81,7 +81,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "supervised: labelled scans alone; skcdf, mean_teacher, cps (two networks, twice the time to segment) and "
         "pseudo_label learn from unlabelled scans, too (default: skcdf where there are some and, from none, patches "
         "are larger than 32 x 32 x 32)",
-        "from none ga with supervised, cps and skcdf, else ce_dice",
     )
     add_setting_arguments(parser)
     add_compute_arguments(parser)

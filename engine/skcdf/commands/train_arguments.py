@@ -76,10 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_compute_arguments(parser)
 
 
-def add_method_arguments(
-    parser: argparse.ArgumentParser, methods: str, loss: str = "ce_dice"
-) -> argparse._ArgumentGroup:
-    """Adds the arguments that choose a method; ``methods`` is the help of ``--method``, ``loss`` the default's."""
+def add_method_arguments(parser: argparse.ArgumentParser, methods: str) -> argparse._ArgumentGroup:
+    """Adds the arguments that choose a method; ``methods`` is the help of ``--method``."""
     group = parser.add_argument_group("the method")
     group.add_argument("--method", help=methods)
     group.add_argument(
@@ -90,8 +88,7 @@ def add_method_arguments(
     group.add_argument(
         "--loss",
         choices=("ce_dice", "ga"),
-        help="of labelled patches: cross-entropy plus Dice, or gradient-aware, for small and rare organs (default: "
-        f"{loss})",
+        help="of labelled patches: cross-entropy plus Dice (default), or gradient-aware, for small and rare organs",
     )
     group.add_argument(
         "--option",
