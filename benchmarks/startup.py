@@ -67,6 +67,7 @@ import torch
 from skcdf.device import choose_device
 from skcdf.image import read_image
 from skcdf.inference import Predictor
+from skcdf.inference.sliding_window import Unclassified
 from skcdf.models import default_model, find_model
 
 class Timed(Predictor):
@@ -76,9 +77,16 @@ class Timed(Predictor):
         predict = super().network_on(*arguments)
         def timed(patches):
             begin = time.perf_counter()
-            scores = predict(patches)
+            found = predict(patches)
             self.windows.append(time.perf_counter() - begin)
-            return scores
+            return Unclassified(found.features, clocked(found.classify)) if isinstance(found, Unclassified) else found
+        def clocked(classify):  # the head is a part of the network
+            def timed_row(voxels):
+                begin = time.perf_counter()
+                scores = classify(voxels)
+                self.windows[-1] += time.perf_counter() - begin
+                return scores
+            return timed_row
         return timed
 
 scan, model, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])

@@ -191,9 +191,15 @@ class TestChoiceOfRates:
         finish_tries(records, "supervised", 0.05, seconds=75)
         run = Run("cpu", "openkbp", "supervised", "time", 0.05, 0)
         assert rates.iterations_of(MATRIX, records, run) == 4 * MATRIX.iterations("cpu", "openkbp")
-        for each in MATRIX.tries("cpu", "openkbp", "supervised"):
+        tries = MATRIX.tries("cpu", "openkbp", "supervised")
+        for done, each in enumerate(tries, 1):
+            quicker = {**records.of(each)["training"], "loop_cpu_seconds": 30}
+            records.write(each.name, {**records.of(each), "cpu": "AVX512", "training": quicker})
+            planned = 4 * MATRIX.iterations("cpu", "openkbp") if done < len(tries) else None
+            assert rates.iterations_of(MATRIX, records, run) == planned
+        for each in MATRIX.tries("cpu", "openkbp", "skcdf"):
             records.write(each.name, {**records.of(each), "cpu": "AVX512"})
-        assert rates.iterations_of(MATRIX, records, run) is None
+        assert rates.iterations_of(MATRIX, records, run) == 10 * MATRIX.iterations("cpu", "openkbp")
 
     def test_what_it_sees_has_no_test_cases(self, records):
         run = MATRIX.tries("cpu", "openkbp", "skcdf")[0]
@@ -313,6 +319,12 @@ class TestClaims:
         verdict = judge(MATRIX, tested, "cpu", self.claim, "time")
         assert verdict.state == state
         assert ("of the time of" in verdict.why) == (state == "not settled")
+
+    def test_are_not_settled_at_equal_time_on_different_processors(self, tested):
+        for run in rates.chosen_runs(MATRIX, tested, "cpu", "openkbp", "supervised", "time"):
+            tested.write(run.name, {**record(run, 0.5, 0.3), "cpu": "AVX512"})
+        verdict = judge(MATRIX, tested, "cpu", self.claim, "time")
+        assert verdict.state == "not settled" and "on different processors" in verdict.why
 
     @pytest.mark.parametrize(("status", "state"), [("not converged", "open"), ("converged", "reached")])
     def test_nothing_is_claimed_against_an_opponent_that_has_not_converged(self, tested, status, state):

@@ -14,6 +14,7 @@ from skcdf.models import default_model
 from skcdf.networks import build_network, build_with_views, folded
 from skcdf.networks.decoupled import SKCDF
 from skcdf.networks.folded import FoldedConvolution, fold, library_works, set_library
+from skcdf.networks.vnet import VNet
 from skcdf.phantom import make_phantom
 
 SIDE = 32
@@ -89,6 +90,19 @@ def test_no_organ_shrinks_in_16_bit_for_being_the_last():
             features, head = network.unclassified(image())
             assert (network(image()).argmax(1) == 2).all()
             assert (head.scores(features.movedim(1, -1)).argmax(-1) == 2).all()
+
+
+class Inverted(VNet):
+    """A network that makes its scores otherwise."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return -super().forward(image)
+
+
+@torch.inference_mode()
+def test_a_network_with_a_forward_of_its_own_is_asked_for_its_scores():
+    assert VNet(1, 3, 4).eval().unclassified(image()) is not None
+    assert Inverted(1, 3, 4).eval().unclassified(image()) is None
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -42,17 +42,17 @@ from skcdf import networks
 from skcdf.networks.vnet import VNet
 
 class Noisy(VNet):
-    def path(self, image):
+    def forward(self, image):
         print("python prints")
         os.write(1, b'{"event": "result", "id": 1}\\n')
-        return super().path(image)
+        return super().forward(image)
 
 class Failing(VNet):
-    def path(self, image):
+    def forward(self, image):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
 class Stubborn(VNet):
-    def path(self, image):
+    def forward(self, image):
         time.sleep(600)
 
 networks.NETWORKS |= {"noisy": Noisy, "failing": Failing, "stubborn": Stubborn}

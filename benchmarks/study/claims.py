@@ -79,7 +79,9 @@ def _margin(
     if budget == "time" and than.row != NNUNET:
         loser, winner = (than, better) if state == "reached" else (better, than)
         share = loser.seconds(time) / winner.seconds(time)
-        if share < LEAST_SHARE:
+        if loser.processors != winner.processors:
+            state, why = "not settled", f"{why}; trained on different processors"
+        elif share < LEAST_SHARE:
             state, why = "not settled", f"{why}; {loser.row} had only {share:.0%} of the time of {winner.row}"
     return Verdict(claim, budget, state, why, better.row, found)
 

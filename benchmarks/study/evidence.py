@@ -11,7 +11,7 @@ import numpy as np
 from .agenda import nnunet_run
 from .matrix import BEST, NNUNET, Budget, Matrix
 from .rates import chosen_runs, validation_dice
-from .records import Record, Records, validation_only, values
+from .records import Record, Records, processor_of, validation_only, values
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,11 @@ class Evidence:
     def seconds(self, time: str) -> float:
         """What a training took, mean over seeds; ``time`` is the scale's measure."""
         return fmean(record["training"][time] for record in self.records)
+
+    @property
+    def processors(self) -> set[str]:
+        """What the trainings ran on."""
+        return {processor_of(record) for record in self.records}
 
     @property
     def is_complete(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .matrix import Budget, Matrix, Run
-from .records import Record, Records, validation_only
+from .records import Record, Records, processor_of, validation_only
 
 
 @dataclass(frozen=True)
@@ -68,19 +68,20 @@ def iterations_of(matrix: Matrix, records: Records, run: Run) -> int | None:
     steps = matrix.iterations(run.scale, run.dataset)
     if run.budget == "iterations" or run.row == matrix.clock:
         return steps
-    clock, own = (quickest(matrix, records, run, row) for row in (matrix.clock, run.row))
-    if clock is None or own is None or clock.get("cpu") != own.get("cpu"):
-        return None
-    time = matrix.scales[run.scale]["time"]
-    return max(1, round(steps * clock["training"][time] / own["training"][time]))
+    clock, own = (least_seconds(matrix, records, run, row) for row in (matrix.clock, run.row))
+    common = sorted(clock.keys() & own.keys(), key=clock.__getitem__)
+    return max(1, round(steps * clock[common[0]] / own[common[0]])) if common else None
 
 
-def quickest(matrix: Matrix, records: Records, run: Run, row: str) -> Record | None:
-    """The quickest of the runs that tell what a row takes; ``None`` while one is open."""
+def least_seconds(matrix: Matrix, records: Records, run: Run, row: str) -> dict[str, float]:
+    """Time of the quickest of the runs that tell what a row takes, by processor; nothing while one is open."""
     timed = matrix.tries(run.scale, run.dataset, row)
     if matrix.chooser(run.scale) != run.scale:
         timed = chosen_runs(matrix, records, run.scale, run.dataset, row, "iterations")[:1]
     found = [record for each in timed if (record := records.of(each))]
     time = matrix.scales[run.scale]["time"]
-    complete = found and len(found) == len(timed)
-    return min(found, key=lambda record: record["training"][time]) if complete else None
+    least: dict[str, float] = {}
+    for record in found if len(found) == len(timed) else ():
+        seconds, processor = record["training"][time], processor_of(record)
+        least[processor] = min(seconds, least.get(processor, seconds))
+    return least

@@ -70,6 +70,12 @@ class Records:
         self._records[name] = record
 
 
+def processor_of(record: Record) -> str:
+    """What a run's times were measured on: its graphics card, or the kind of its CPU; empty where it is not known."""
+    device = record["training"].get("device", "CPU")
+    return str(record.get("cpu", "")) if device == "CPU" else str(device)
+
+
 def validation_only(record: Record) -> Record:
     """A record without the figures of its test cases: all that a choice may see."""
     return {key: value for key, value in record.items() if key != "test"}

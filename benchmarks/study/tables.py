@@ -17,7 +17,7 @@ from .markdown import span, table, with_interval
 from .matrix import NNUNET, Budget, Matrix
 from .nnunet import moving_mean
 from .rates import choose_rate, chosen_runs, validation_dice
-from .records import METRICS, Record, Records, validation_only
+from .records import METRICS, Record, Records, processor_of, validation_only
 
 BEGIN, END = "<!-- accuracy: begin, written by benchmarks/accuracy.py -->", "<!-- accuracy: end -->"
 BUDGETS: tuple[Budget, ...] = get_args(Budget)
@@ -123,7 +123,7 @@ def _loads(found: list[Evidence]) -> str:
 
 def _processors(found: Evidence) -> list[str]:
     """Kinds of processors that the row was trained on."""
-    return sorted({record["cpu"] for record in found.records if "cpu" in record})
+    return sorted({name for record in found.records if (name := processor_of(record))})
 
 
 def _steps(found: Evidence) -> str:

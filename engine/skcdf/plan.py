@@ -126,7 +126,7 @@ def make_plan(
     """
     chosen = dict(chosen or {})
     trained: dict[str, Any] = {
-        name: chosen[name] for name in ("method", "plugin", "plugin_options") if name in chosen
+        name: chosen[name] for name in ("method", "loss", "plugin", "plugin_options") if name in chosen
     }
     filters = chosen.get("filters", 32 if device.name == "cuda" else 16)
     if "patch_size" in chosen:

@@ -97,9 +97,9 @@ class Accompanied(nn.Module):
     def unclassified(self, image: Tensor) -> tuple[Tensor, Head] | None:
         """The last feature map and the head that logits are made of, in evaluation and without gradients.
 
-        ``None`` where a companion has a hand in the logits.
+        ``None`` where they are made otherwise: by a companion, or by a network that has a ``forward`` of its own.
         """
-        if self.companion is not None:
+        if self.companion is not None or type(self).forward is not Accompanied.forward:
             return None
         decoder, features = self.path(image)
         return decoder.used_up(features), decoder.main_head

@@ -13,6 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+LIBRARY_TYPES = (torch.float32, torch.bfloat16)
+"""In which oneDNN's own convolution is called; older torch knows no float16 on a processor."""
+
 
 class FoldedConvolution(nn.Module):
     """What a convolution, a batch norm in evaluation and a ReLU do one after the other, to rounding.
@@ -92,9 +95,10 @@ def set_library(network: nn.Module, precision: torch.dtype | None) -> None:
 
     Args:
         network: folded.
-        precision: that of the scores; ``None``: torch's own convolutions, as autocast has them.
+        precision: what the network computes in; with ``None``, and with another than `LIBRARY_TYPES`, convolutions are
+            torch's own, as autocast has them.
     """
-    taken = precision if precision and library_works(precision) else None
+    taken = precision if precision in LIBRARY_TYPES and library_works(precision) else None
     for module in network.modules():
         if isinstance(module, FoldedConvolution):
             module.by_library = taken

@@ -40,7 +40,7 @@ class Head(nn.Conv3d):
 
     With one thread torch's own takes six times as long on a processor (32 filters, 14 classes, there and back). Where
     labels are read off the scores, these are in the weights' precision: rounded to bfloat16, the best two are often
-    equal, and the first of equal ones wins, so that the last organs shrink (`docs/inference.md`).
+    equal, and the first of equal ones wins (`docs/inference.md`).
     """
 
     def __init__(self, channels: int, classes: int) -> None:
