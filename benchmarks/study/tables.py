@@ -99,7 +99,7 @@ def _means(matrix: Matrix, found: list[Evidence]) -> str:
                 with_interval(mean := estimate(each.values())),
                 ", ".join(f"{seed:.3f}" for seed in mean.seeds),
                 str(each.missed()),
-                " ".join([_minutes(each), *(_processors(each) if named else ())]),
+                f"{_minutes(each)} {' and '.join(_processors(each)) if named else ''}".rstrip(),
                 _memory(each),
             ]
         )
