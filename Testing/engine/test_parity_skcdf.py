@@ -21,8 +21,8 @@ from skcdf.networks.published_skcdf import arguments_of, from_published, to_publ
 FIXTURE = (Path(__file__).resolve().parents[2] / "../shared/parity/skcdf_f2_k5.npz").resolve()
 OUTPUT_TOLERANCE = 1e-4
 # The backward pass amplifies roundings of the forward pass a thousand times: 7e-5 with the kernels for AVX-512, which
-# the fixture was made with, too, and 9e-3 with those for AVX2.
-GRADIENT_TOLERANCE = 1e-3 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 2e-2
+# the fixture was made with, too (2.4e-3 on another make of processor with them), and 9e-3 with those for AVX2.
+GRADIENT_TOLERANCE = 5e-3 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 2e-2
 NOTHING = 2e-2
 """Of the largest gradient: sums of a million voxels that are zero in theory. 1e-4 with AVX-512, 1.1e-2 with AVX2."""
 PATCH = (64, 128, 128)

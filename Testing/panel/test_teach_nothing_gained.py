@@ -66,7 +66,8 @@ def test_an_old_model_that_another_method_changed_is_no_new_one_either(teach, op
     from teaching import finetune
 
     folder = opened(perfect)
-    finetune(folder, "--method", "skcdf", "--learning-rate", "1e-9")
+    # batch norm's statistics move at any rate; in 16 bit that may look better than the start, and so like a training
+    finetune(folder, "--method", "skcdf", "--learning-rate", "1e-9", "--precision", "fp32")
     teach.workspace.openProject(folder)
     box = teach.panel.outcome
     said = box.ui.recommendationLabel.text
