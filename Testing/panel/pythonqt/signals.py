@@ -147,7 +147,11 @@ def _handler(function: Callable[..., Any], count: int) -> Callable[..., None]:
     taken_ = _argumentCount(function)
     limit = count if taken_ is None else min(count, taken_)
 
+    receiver = getattr(getattr(function, "_function", function), "__self__", None)
+
     def handle(*values: Any) -> None:
+        if isinstance(receiver, QtCore.QObject) and not shiboken6.isValid(receiver):
+            return  # a connection ends with its receiver, as that of a timer with a dialog that is gone
         try:
             function(*map(shown, values[:limit]))
         except Exception as error:
