@@ -222,9 +222,8 @@ class TestFromModelToModel:
             network = make(mine).network
             transfer = transferred_weights(network, "skcdf", LABELS, parent)
             network.load_state_dict(transfer.weights)
-            segments = segmenting(
-                parent
-            )  # where parameters are made in inference mode, torch rounds otherwise
+            # made outside of inference mode: with parameters that are made within, torch rounds otherwise
+            segments = segmenting(parent)
             with torch.inference_mode():
                 same = torch.equal(network.eval()(IMAGE), segments(IMAGE))
             assert same == transfer.faithful == (mine == parts or "skc" not in parts)

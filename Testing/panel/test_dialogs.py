@@ -105,10 +105,7 @@ class TestOwnDialogs:
         buttons.connect("rejected()", dialog.reject)
         layout.addWidget(name)
         layout.addWidget(buttons)
-        yield dialog
-        # PySide knows senders by their address: a later object at this one would call a dialog that is gone
-        buttons.disconnect("accepted()", dialog.accept)
-        buttons.disconnect("rejected()", dialog.reject)
+        return dialog
 
     def test_the_test_works_in_it_while_it_is_open(self, qt, dialogs, dialog):
         def fill(shown):
