@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -49,14 +50,21 @@ def test_what_is_no_event_is_a_log():
     assert events[2]["organ"] == "Milz é"
 
 
-def test_its_last_words_are_kept():
+def test_how_it_ended_and_its_last_words_are_told():
     with child("sys.exit('no space left')") as process:
         assert list(process.events()) == []
         assert process.wait() == 1
+        assert process.last_words == "no space left"  # at once, without waiting for them
         process.close()
-        assert process.last_words == "no space left"
-        with pytest.raises(SkcdfError, match="has ended"):
+        with pytest.raises(SkcdfError, match=r"has ended \(exit code 1\); its last lines:\nno space left"):
             process.send(request="ping")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has exit codes alone")
+def test_of_a_killed_one_the_signal_is_told():
+    with child("os.kill(os.getpid(), 9)") as process:
+        process.wait()
+        assert process.ending == " (signal 9)."
 
 
 def test_a_program_that_is_not_there_is_an_error(tmp_path):

@@ -76,8 +76,17 @@ class EventChild:
 
     @property
     def last_words(self) -> str:
-        """The last lines that it wrote to its standard error."""
+        """The last lines that it wrote to its standard error; all are there once it has ended."""
+        if self._process.poll() is not None:  # what it wrote may still be on its way through the pipe
+            self._listener.join(END_PATIENCE_S)
         return "\n".join(self._last)
+
+    @property
+    def ending(self) -> str:
+        """How it ended and its last words, as the end of a sentence: `` (exit code 1).``"""
+        code, words = self.wait(0), self.last_words
+        how = "" if code is None else f" (exit code {code})" if code >= 0 else f" (signal {-code})"
+        return how + (f"; its last lines:\n{words}" if words else ".")
 
     def events(self) -> Iterator[Event]:
         """Yields events as they come, until the child has closed its output; for one thread only.
@@ -88,7 +97,7 @@ class EventChild:
         with contextlib.suppress(ValueError):  # closed by `close` in another thread
             for line in self._process.stdout:
                 event = event_of_line(line)
-                if event["event"] == "hello" and isinstance(event.get("pid"), int):
+                if event["event"] == "hello" and isinstance(event.get("pid"), int) and event["pid"] > 0:
                     self.pid = event["pid"]
                 yield event
 
@@ -108,8 +117,7 @@ class EventChild:
                 self._process.stdin.write(line + b"\n")
                 self._process.stdin.flush()
         except (OSError, ValueError) as error:
-            words = f" Its last words:\n{self.last_words}" if self._last else ""
-            raise SkcdfError(f"The child process has ended.{words}", "Start it again.") from error
+            raise SkcdfError(f"The child process has ended{self.ending}", "Start it again.") from error
 
     def close_input(self) -> None:
         """Closes its input, which asks it to end: a worker at once, a training after a checkpoint."""

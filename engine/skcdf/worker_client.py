@@ -76,9 +76,11 @@ class WorkerClient:
         """
         with self._changed:
             self._changed.wait_for(lambda: self._hello is not None or self._dead, START_PATIENCE_S)
-            if self._hello is None:
+            if self._hello is not None:
+                return self._hello
+            if self._dead:
                 raise self._death()
-            return self._hello
+            raise SkcdfError(f"The worker said nothing for {START_PATIENCE_S:g} s.", "Start it again.")
 
     @property
     def general_events(self) -> tuple[Event, ...]:
@@ -240,9 +242,8 @@ class WorkerClient:
         said = [event for event in self._general if event["event"] == "error"]
         if said and self._hello is not None and self._hello["torch"] is None:
             return SkcdfError(said[-1]["message"], said[-1]["hint"])
-        words = self._child.last_words
         return SkcdfError(
-            "The worker has ended without a word" + (f"; its last lines:\n{words}" if words else "."),
+            f"The worker has ended without a word{self._child.ending}",
             "The computer may have run out of memory: close other programs and try again.",
         )
 
