@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from skcdf.case_names import CaseNames
 from skcdf.errors import Cancelled
 from skcdf.geometry import AxisOrder
 from skcdf.image import Image, read_image, read_label_map, write_image, write_label_map
+from skcdf.label_mapping import MappingFile
 from skcdf.pool import LabelledPool
 from skcdf.pool_import import ImportOptions, plan_import
 from skcdf.pool_sources import open_source
@@ -96,6 +98,51 @@ class TestAgain:
         pool.add_case("a", scan(1), None, subject="a")
         plan_import(pool, open_source(folder), ImportOptions(values_are_targets=True, revise=True)).run()
         assert [case.state for case in pool.dataset().cases] == ["labelled"]
+
+    def test_a_scan_that_turns_out_to_be_of_one_who_validates_is_not_trained_on(self, pool, folder):
+        pool.add_case(
+            "early", scan(0), Image(organs(liver=4), GRID), subject="archive 4711", split="validation"
+        )
+        pool.add_case("late", scan(1), None, subject="late")
+        write_pair(folder, "late", 1, organs(liver=4))
+        named = MappingFile(subjects={"late": "archive 4711"})
+        options = ImportOptions(values_are_targets=True, revise=True, file=named)
+        (entry,) = plan_import(pool, open_source(folder), options).run()
+        assert entry.action == "refuse"
+        assert "same subject as late, which is for training, and as early, which validates" in entry.reason
+        assert pool.record("late").state == "unlabelled"
+
+    def test_that_it_validates_meanwhile_is_seen_when_it_is_revised(self, pool, folder):
+        pool.add_case("late", scan(1), None, subject="late")
+        write_pair(folder, "late", 1, organs(liver=4))
+        named = MappingFile(subjects={"late": "archive 4711"})
+        options = ImportOptions(values_are_targets=True, revise=True, file=named)
+        plan = plan_import(pool, open_source(folder), options)
+        pool.add_case(
+            "early", scan(0), Image(organs(liver=4), GRID), subject="archive 4711", split="validation"
+        )
+        (entry,) = plan.run()
+        assert entry.action == "refuse" and "nobody may be both" in entry.reason
+
+    def test_a_revision_says_whose_scan_it_is_where_only_the_cases_name_was_known(self, pool, folder):
+        pool.add_case("late", scan(1), None, subject="late")
+        write_pair(folder, "b", 1, organs(liver=4))
+        options = ImportOptions(values_are_targets=True, revise=True)
+        plan_import(pool, open_source(folder), options).run()
+        assert pool.record("late").subject == pool.subject_hash("late")  # "b" is nobody's name
+        write_label_map(folder / "labels/b.nii.gz", organs(liver=3), GRID)
+        named = replace(options, file=MappingFile(subjects={"b": "archive 4711"}))
+        (entry,) = plan_import(pool, open_source(folder), named).run()
+        assert entry.action == "revise"
+        assert pool.record("late").subject == pool.subject_hash("archive 4711")
+
+    def test_that_it_cannot_validate_any_more_is_told(self, pool, folder):
+        pool.add_case("a", scan(1), None, subject="a")
+        write_pair(folder, "a", 1, organs(liver=4))
+        options = ImportOptions(values_are_targets=True, revise=True, split="validation")
+        (entry,) = plan_import(pool, open_source(folder), options).run()
+        assert (entry.action, entry.split) == ("revise", "training")
+        assert "stays in training" in entry.warnings
 
     def test_a_withdrawn_case_stays_withdrawn(self, pool, folder):
         write_pair(folder, "a", 1, organs(liver=4))

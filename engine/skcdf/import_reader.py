@@ -156,12 +156,14 @@ class ImportReader:
 
     def split(self, case: SourceCase) -> Split | None:
         """What a labelled case is for, as the user or else the source says; ``None``: the pool decides."""
+        return self.chosen_split(case) or case.split
+
+    def chosen_split(self, case: SourceCase) -> Split | None:
+        """What a labelled case is for, as the user says; ``None``: nothing."""
         validation = self._options.file.validation
-        if self._options.split is not None:
+        if self._options.split is not None or validation is None:
             return self._options.split
-        if validation is not None:
-            return "validation" if case.name in validation else "training"
-        return case.split
+        return "validation" if case.name in validation else "training"
 
     def _annotated(
         self, case: SourceCase, annotation: Annotation, mapping: LabelMapping

@@ -46,6 +46,10 @@ class ImportSubjects:
         self._pool = pool
         self._same_salt = bool(source.salt) and source.salt == pool.description.salt
         self._names = {case.name: self._name(case, reader) for case in source.cases}
+        # Where nobody says whose scan it is, a case is called by its own name; of a pool's hash that cannot be seen.
+        self._said = {case.name for case in source.cases if reader.subject(case) not in (case.name, "")}
+        if source.salt:
+            self._said.clear()
         present = {record.subject for record in pool.records()}
         # Where each case is a person whom the pool has never met, no scan can tell more; reading all takes long.
         alone = len(set(self._names.values())) == len(source.cases) and present.isdisjoint(
@@ -71,18 +75,34 @@ class ImportSubjects:
         if not name:
             return ""  # the pool refuses it
         found = self._records_of(name, records)
-        trained = next((record for record in found if record.split == "training"), None)
-        validating = next((record for record in found if record.split == "validation"), None)
-        if trained and validating:
-            raise SkcdfError(
-                f"Case {case.name} is of the same subject as {trained.name}, which is for training, and as "
-                f"{validating.name}, which validates.",
-                "Leave it out, or name the right subjects in a mapping file: nobody may be both trained and "
-                "validated on.",
-            )
+        _refuse_both_splits(case, found)
         if found and name not in {record.subject for record in found}:
             name = found[0].subject
         return KnownSubject(name)
+
+    def of_present(self, case: SourceCase, present: CaseRecord, records: Sequence[CaseRecord]) -> str:
+        """Whose scan a case is that the pool has, to be given with its revision.
+
+        Args:
+            case: a case of the source.
+            present: the pool's case with the same scan.
+            records: see `of`.
+
+        Returns:
+            Empty where nobody knows more than the case's own name.
+
+        Raises:
+            SkcdfError: the pool has scans of this person in both splits, this one included.
+        """
+        name = self._names[case.name]
+        others = (
+            [each for each in self._records_of(name, records) if each.name != present.name] if name else []
+        )
+        _refuse_both_splits(case, [present, *others])
+        if others:
+            subjects = [each.subject for each in others]
+            return KnownSubject(name if name in subjects else subjects[0])
+        return KnownSubject(name) if case.name in self._said else ""
 
     def _records_of(self, name: str, records: Sequence[CaseRecord]) -> list[CaseRecord]:
         """The pool's cases of a person, by whatever name."""
@@ -107,6 +127,18 @@ class ImportSubjects:
         """The pool's hash of a subject that the source names."""
         # A copy of the pool that went its own way names persons as the pool does.
         return self._pool.subject_hash(KnownSubject(subject) if self._same_salt else subject)
+
+
+def _refuse_both_splits(case: SourceCase, found: Sequence[CaseRecord]) -> None:
+    trained = next((record for record in found if record.split == "training"), None)
+    validating = next((record for record in found if record.split == "validation"), None)
+    if trained and validating:
+        raise SkcdfError(
+            f"Case {case.name} is of the same subject as {trained.name}, which is for training, and as "
+            f"{validating.name}, which validates.",
+            "Leave it out, or name the right subjects in a mapping file: nobody may be both trained and "
+            "validated on.",
+        )
 
 
 def _image_hashes(

@@ -135,9 +135,14 @@ class ImportPlan:
         model, accept_sides = entry.source.model, self.options.accept_sides or entry.source.sides_accepted
         if entry.action == "revise":
             assert labels is not None
-            label = on_pool_grid(labels.image, self.pool, self.pool.record(entry.name))
+            present = self.pool.record(entry.name)
             self.pool.revise(
-                entry.name, label, annotated=labels.annotated, model=model, accept_sides=accept_sides
+                entry.name,
+                on_pool_grid(labels.image, self.pool, present),
+                annotated=labels.annotated,
+                model=model,
+                accept_sides=accept_sides,
+                subject=self.subjects.of_present(entry.source, present, self.pool.records()),
             )
             return
         self.pool.add_case(
@@ -278,6 +283,7 @@ class _Planner:
         same = [each for each in record.revisions if (each.voxel_hash, each.annotated) == identity]
         if same:
             return replace(entry, reason="" if record.current in same else "It has been revised since.")
+        self._subjects.of_present(case, record, self._known)
         checked = check_labels(
             record.name,
             image,
@@ -292,6 +298,11 @@ class _Planner:
         warnings = (
             *checked.warnings,
             *([f"would no longer be annotated: {', '.join(lost)}"] if lost else []),
+            *(
+                [f"stays in {record.split}"]
+                if self._reader.chosen_split(case) not in (None, record.split)
+                else []
+            ),
         )
         entry = replace(entry, action="revise" if self._options.revise else "differs", warnings=warnings)
         if not self._options.revise:
