@@ -13,10 +13,10 @@ from toy_bundles import described, segmenting
 from skcdf.commands.train_arguments import add_method_arguments, add_setting_arguments, chosen_settings
 from skcdf.errors import Cancelled, SkcdfError
 from skcdf.fine_tune_settings import settings_from_parent
+from skcdf.inference.network import loaded_network
 from skcdf.labels import LabelSet
 from skcdf.methods import METHODS, Stream
 from skcdf.models import ModelBundle, TrainingRecord, save_bundle
-from skcdf.networks import build_with_views
 from skcdf.networks.tokens import class_shares
 from skcdf.preprocessing import Intensity, PreprocessingPlan
 from skcdf.progress import CancelToken, Progress
@@ -175,15 +175,14 @@ class TestBundles:
         assert torch.allclose(exact, rounded, atol=0.02 * float(exact.abs().max()))
         assert not torch.equal(exact, rounded)
 
-    def test_can_be_reviewed_by_all_decoders(self, make_trainer):
-        trainer = make_trainer(replace(CONFIG, method="skcdf", iterations=1, compat="published"))
+    @pytest.mark.parametrize("options", [{"compat": "published"}, {"plugin_options": {"preset": "amos"}}])
+    def test_can_be_reviewed_by_all_decoders(self, options, make_trainer):
+        trainer = make_trainer(replace(CONFIG, method="skcdf", iterations=1, **options))
         bundle = saved(trainer)
-        weights = bundle.load_weights()
-        whole = build_with_views(bundle.network.name, bundle.network.arguments, weights)
-        whole.load_state_dict(weights)
+        whole = loaded_network(bundle, views=True)
         segments = segmenting(bundle)  # where parameters are made in inference mode, torch rounds otherwise
         with torch.inference_mode():
-            views = list(whole.eval().views(IMAGE))
+            views = list(whole.views(IMAGE))
             assert len(views) == 4 and torch.equal(views[0], segments(IMAGE))
 
 

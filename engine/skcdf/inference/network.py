@@ -26,6 +26,8 @@ def loaded_network(bundle: ModelBundle, views: bool = False) -> nn.Module:
     if views:
         tensors = bundle.load_weights()
         network = build_with_views(name, arguments, tensors, bundle.name)
+        if network is not None:  # a plug-in that only training needs is no part of it
+            tensors = {key: tensors[key] for key in network.state_dict()}
     if network is None:
         tensors = bundle.load_weights(inference_only=True)
         network = build_network(name, arguments, bundle.name)
