@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import SkcdfError
@@ -18,7 +18,7 @@ RUN_FILE = "fine_tuning.json"
 """What a fine-tuning must remember."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def alone_in(run_folder: Path) -> Iterator[None]:
     """Inside it no other program trains in this folder; of processes that train together the first sees to it.
 
@@ -28,8 +28,14 @@ def alone_in(run_folder: Path) -> Iterator[None]:
     if launched().rank > 0:
         yield
         return
-    with held(run_folder / LOCK_FILE, "training", 0.5):
-        yield
+    made = not run_folder.exists()
+    try:
+        with held(run_folder / LOCK_FILE, "training", 0.5):
+            yield
+    finally:
+        if made:
+            with contextlib.suppress(OSError):  # something is in it, as it should be
+                run_folder.rmdir()
 
 
 def require_apart(run_folder: Path, data: Path) -> None:

@@ -62,21 +62,22 @@ def _run(options: argparse.Namespace) -> int:
     print(f"device: {device.description}")
     if dataset.protocol:
         print(f"protocol: {dataset.protocol}")
-    survey = config = None
-    if launched().rank == 0:  # before it joins: what plans measure is one process's work
-        survey = survey_dataset(dataset, ConsoleProgress())
-        config = _settings(options, dataset, survey, device)
-    advice = "The same command goes on from the last checkpoint."
-    with joined(device.name, str(device.precision), advice):
-        config = from_first(config)
-        assert config is not None  # what the first has
-        if launched().processes > 1:
-            print(f"{launched().processes} processes train together, each with batches of its own")
-        with alone_in(options.run_folder), VolumeCache(options.run_folder, options.cache_gib) as cache:
-            trainer = _train(config, dataset, device, options.run_folder, cache)
-            model = export_run(trainer, name, dataset, survey)
-    if model is not None:
-        _report(trainer, model, dataset, device)
+    with alone_in(options.run_folder):  # the settings there are another run's until then
+        survey = config = None
+        if launched().rank == 0:  # before it joins: what plans measure is one process's work
+            survey = survey_dataset(dataset, ConsoleProgress())
+            config = _settings(options, dataset, survey, device)
+        advice = "The same command goes on from the last checkpoint."
+        with joined(device.name, str(device.precision), advice):
+            config = from_first(config)
+            assert config is not None  # what the first has
+            if launched().processes > 1:
+                print(f"{launched().processes} processes train together, each with batches of its own")
+            with VolumeCache(options.run_folder, options.cache_gib) as cache:
+                trainer = _train(config, dataset, device, options.run_folder, cache)
+                model = export_run(trainer, name, dataset, survey)
+        if model is not None:
+            _report(trainer, model, dataset, device)
     return 0
 
 
