@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -187,6 +189,25 @@ def test_what_is_no_json_is_refused_by_name(content, tmp_path):
 def test_json_that_is_not_there_is_named(tmp_path):
     with pytest.raises(SkcdfError, match=r"a\.json: there is no such plan"):
         read_json(tmp_path / "a.json", "plan")
+
+
+def test_a_drive_that_knows_no_permissions_takes_files_all_the_same(tmp_path, monkeypatch):
+    def refuse(*_arguments):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    write_json(tmp_path / "a.json", [1])
+    assert read_json(tmp_path / "a.json", "numbers") == [1]
+
+
+@pytest.mark.skipif(shutil.which("ps") is None or not hasattr(time, "tzset"), reason="there is no ps here")
+def test_where_ps_tells_when_a_process_began_all_who_ask_hear_the_same(monkeypatch):
+    monkeypatch.setattr(files.sys, "platform", "darwin")
+    heard = set()
+    for zone in ("UTC", "Asia/Tokyo"):
+        monkeypatch.setenv("TZ", zone)
+        heard.add(files.process_start(os.getpid()))
+    assert len(heard) == 1 and None not in heard
 
 
 def test_the_hash_is_that_of_all_bytes(tmp_path):

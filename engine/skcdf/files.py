@@ -102,7 +102,8 @@ def flush_to_disk(path: Path) -> None:
     The file gets the permissions of any new file, too: safetensors makes its own private, and a model in a shared
     folder is for all who may read that folder.
     """
-    os.chmod(path, 0o666 & ~_UMASK)
+    with contextlib.suppress(OSError):  # some network drives let a file be written, and its permissions be
+        os.chmod(path, 0o666 & ~_UMASK)
     with open(path, "rb+") as stream:
         os.fsync(stream.fileno())
 
@@ -225,7 +226,9 @@ def process_start(number: int) -> str | None:
         except OSError:
             return None
         return None if fields[0] in "ZX" else fields[19]  # a zombie has ended
-    shown = subprocess.run(["ps", "-o", "lstart=", "-p", str(number)], capture_output=True, text=True)
+    # Else it says the time in the zone and the language of whoever asks, and one process would have two beginnings.
+    command, alike = ["ps", "-o", "lstart=", "-p", str(number)], {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
+    shown = subprocess.run(command, capture_output=True, text=True, env=alike)
     return shown.stdout.strip() or None
 
 
