@@ -204,16 +204,23 @@ def test_a_finished_training_is_not_trained_again(make_trainer):
 )
 def test_other_settings_in_the_same_folder_are_refused(change, make_trainer):
     make_trainer(replace(CONFIG, iterations=1)).run()
-    with pytest.raises(SkcdfError, match=r"checkpoint\.safetensors: .*other settings or data"):
+    with pytest.raises(SkcdfError, match=r"checkpoint\.safetensors: .*other settings"):
         make_trainer(replace(CONFIG, iterations=1, **change)).run()
 
 
 def test_other_data_in_the_same_folder_is_refused(make_trainer):
     config = replace(CONFIG, iterations=1)
-    make_trainer(config, data={"case0": "abc"}).run()
-    make_trainer(config, data={"case0": "abc"}).run()
-    with pytest.raises(SkcdfError, match="other settings or data"):
-        make_trainer(config, data={"case0": "def"}).run()
+    data = {
+        "training": [["a", "scan", "labels"], ["b", "scan", "labels"]],
+        "unlabelled": [["c", "scan", None]],
+    }
+    make_trainer(config, data=data).run()
+    make_trainer(config, data=data).run()
+    corrected = {"training": [["a", "scan", "corrected"], ["b", "scan", "labels"], ["c", "scan", "labels"]]}
+    with pytest.raises(SkcdfError, match=r"learns from has changed since it began: a, c\. Train anew"):
+        make_trainer(config, data={**corrected, "unlabelled": []}).run()
+    with pytest.raises(SkcdfError, match=r"has changed since it began: labels\."):
+        make_trainer(config, data={**data, "labels": ["liver"]}).run()
 
 
 def as_empty(path: Path) -> None:

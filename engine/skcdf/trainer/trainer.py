@@ -25,10 +25,11 @@ from ..ranks import any_rank, rank, require_same, stop_together, world_size
 from ..training_figures import ClassBalance, Observer, curve_points, ignore_figures
 from .augment import augmented
 from .best_weights import BestWeights
-from .checkpoint import FILE_NAME, TrainingState, load_checkpoint, plain, read_state, save_checkpoint
+from .checkpoint import FILE_NAME, TrainingState, load_checkpoint, plain, save_checkpoint
 from .config import TrainingConfig
 from .data import Patches, PatchSampler, TrainingVolume, check_volumes, prefetch
 from .distributed import SharedLosses, share_batch_statistics
+from .resuming import require_same_run
 from .schedule import build_optimizer, set_learning_rate
 from .transfer import Transfer
 from .validation import mean_dice, validate
@@ -349,25 +350,9 @@ class Trainer:
         )
 
     def _load(self) -> None:
-        found = read_state(self.checkpoint_file)
-        before = found.data.get("processes", 1)
-        if before != world_size():
-            raise SkcdfError(
-                f"{self.checkpoint_file}: this run was trained by {before} processes, now there are {world_size()}.",
-                f"Start it by torchrun --nproc-per-node {before}, or give another folder to start anew."
-                if before > 1
-                else "Start it without torchrun, or give another folder to start anew.",
-            )
-        stored = TrainingConfig.from_json(
-            found.config, str(self.checkpoint_file)
-        )  # maybe of an older version
-        if (plain(stored.to_json()), found.data) != (self.state.config, self.state.data):
-            raise SkcdfError(
-                f"{self.checkpoint_file}: this folder holds a run with other settings or data.",
-                "Give the same settings to go on with it, or another folder to start anew.",
-            )
+        stored = require_same_run(self.checkpoint_file, self.state, world_size())
         self.state = load_checkpoint(self.checkpoint_file, self.method.network, self._optimizer)
-        self.state.config = plain(stored.to_json())
+        self.state.config = stored
         if self.state.scaler:
             self._scaler.load_state_dict(self.state.scaler)
 
