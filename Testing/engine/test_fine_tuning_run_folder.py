@@ -95,6 +95,18 @@ class TestRunFolder:
         tune(pool, "preset", **{**wishes, "settings": preset})
         assert read_json(tmp_path / "preset/settings.json", "settings")["plugin"] == "scdl"
 
+    def test_goes_on_from_any_folder_and_by_any_spelling_of_its_start(
+        self, pool, tune, workplace, tmp_path, monkeypatch
+    ):
+        wishes = {"store": None, "settings": {**SHORT, "iterations": 6}}
+        monkeypatch.chdir(workplace)
+        with pytest.raises(Cancelled):
+            tune(pool, start="model", **wishes, **stop_at("train"))
+        monkeypatch.chdir(tmp_path)
+        for reached, start in ((2, ""), (3, str(workplace / "." / "model"))):
+            with pytest.raises(Cancelled):
+                tune(pool, start=start, resume=True, **wishes, **stop_at("train", reached))
+
     def test_without_a_run_is_not_resumed(self, pool, tune, tmp_path):
         with pytest.raises(SkcdfError, match="there is no run to go on with") as refusal:
             tune(pool, "mistyped", resume=True)

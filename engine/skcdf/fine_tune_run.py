@@ -12,6 +12,7 @@ from .errors import SkcdfError
 from .fine_tune_kept import Kept
 from .fine_tune_request import FineTuneRequest
 from .fine_tune_settings import resumed_settings
+from .fine_tune_start import reference_of
 from .models import MODEL_FILE
 from .records import FieldError, plain_record, record_from_plain
 from .run_folder import RUN_FILE
@@ -76,7 +77,7 @@ class RunRecord:
                 "Leave it out to go on with that one, or give another folder to start anew.",
             )
         for what, wanted, own in (
-            ("starts from", request.start, {self.start, self.parent}),
+            ("starts from", reference_of(request.start), {reference_of(self.start), self.parent}),
             ("is called", request.name, {self.name}),
         ):
             if wanted and wanted not in own:

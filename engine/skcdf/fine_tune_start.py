@@ -29,7 +29,7 @@ class Parent:
 
     Attributes:
         bundle: the model.
-        reference: how to find it again, and how to call it: ``liver@v3``, or what the user gave.
+        reference: how to find it again, from any folder: ``liver@v3``, a model's name, or its path.
         line: its model line in the store; empty where it is from elsewhere.
     """
 
@@ -71,7 +71,13 @@ def _named(start: str, store: Path | None) -> Parent:
             + (f" in {store}." if store else ", since no model store was given."),
             "Give the folder of the model store that holds it, or the path of a model folder.",
         )
-    return Parent(find_model(start), start)
+    return Parent(find_model(start), reference_of(start))
+
+
+def reference_of(start: str) -> str:
+    """What a user says of a model, as it means the same in any folder."""
+    path = Path(start)
+    return str(path.resolve()) if start and path.exists() else start
 
 
 def without_leaks(dataset: Dataset, parent: ModelBundle) -> tuple[Dataset, tuple[str, ...]]:
