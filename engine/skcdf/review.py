@@ -21,7 +21,6 @@ from .cases import Case
 from .device import Device
 from .errors import SkcdfError
 from .files import read_json, write_json
-from .geometry import Geometry, axis_order_to_lps
 from .image import Image, read_image
 from .image_hash import voxel_hash
 from .inference import Examination, OrganUncertainty, Predictor
@@ -285,7 +284,7 @@ class _Examiner:
         """Those of one scan."""
         if self.cache is None:
             return self._measure(image, progress, cancel)
-        key = {**self._key, "image": voxel_hash(image), "axes": _axes(image.geometry)}
+        key = {**self._key, "image": voxel_hash(image)}
         path = self.cache / f"{_digest(key)[:32]}.json"
         with contextlib.suppress(SkcdfError, FieldError):  # there is none yet, or it is damaged
             content = read_json(path, "review figures")
@@ -346,12 +345,6 @@ class _CaseProgress:
     def __call__(self, report: Progress) -> None:
         done = STEPS * self.index + STEPS * report.done // report.total
         self.callback(Progress("review", done, STEPS * self.cases, self.note))
-
-
-def _axes(geometry: Geometry) -> list[Any]:
-    """The axis order to LPS: the same voxels in another order are another scan to the network."""
-    order = axis_order_to_lps(geometry)
-    return [list(order.permutation), list(order.flips)]
 
 
 def _digest(*content: Any) -> str:
