@@ -293,6 +293,8 @@ class TestCases:
             path.write_text(json.dumps(owner | {"host": "another computer"}), "utf-8")
             out = run(action, pool)[1]
             assert "cannot be known here" in out and f"skcdf pool unlock {pool} ct" in out
+            path.write_text(json.dumps(owner | {"machine": "another container"}), "utf-8")
+            assert "cannot be known here" in run(action, pool)[1]
             path.write_text("{", "utf-8")
             assert "lock: case ct: held by an unknown program since 2" in run(action, pool)[1]
 

@@ -99,8 +99,9 @@ def _contradictions(records: Sequence[CaseRecord]) -> Iterator[PoolProblem]:
             other = first.setdefault(identity, record)
             if other.split != record.split:
                 message = f"its {what} is that of {other.name}, which is for {other.split}."
-                yield PoolProblem(record.name, message, "Withdraw one of the two; no training may see both.")
-            elif what == "image" and other is not record:
+                hint = "A case file was changed by hand: restore it from a copy of the pool."
+                yield PoolProblem(record.name, message, hint)
+            elif what == "image" and other is not record and "withdrawn" not in (other.state, record.state):
                 yield PoolProblem(
                     record.name, f"it is the same scan as {other.name}.", "Withdraw one of the two."
                 )

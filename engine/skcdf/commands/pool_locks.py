@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +35,6 @@ def _line(path: Path, unlock: str) -> str:
         return f"held by an unknown program since {made:%Y-%m-%dT%H:%M:%SZ}; if none runs, {unlock}"
     if owner.is_dead:
         return f"stale, left by {owner}; the next change removes it, or {unlock}"
-    if owner.host != platform.node():
+    if not owner.is_here:
         return f"held by {owner}; whether that still runs cannot be known here: if it does not, {unlock}"
     return f"held by {owner}"
