@@ -22,8 +22,10 @@ LAYERS = (
     {  # what everything rests on
         *(
             "errors",
+            "disk_errors",
             "resources",
             "files",
+            "droppings",
             "launch",
             "ranks",
             "records",

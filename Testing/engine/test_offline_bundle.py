@@ -94,6 +94,16 @@ def test_whatever_was_changed_lost_or_slipped_in_is_named(bundle):
         wheels_of(bundle)
 
 
+def test_what_a_file_manager_left_on_the_stick_changes_nothing(bundle):
+    for name in ("wheels/.DS_Store", "models/Thumbs.db", "wheels/._torch-2.3.1-py3-none-any.whl"):
+        (bundle / name).write_bytes(b"\0")
+    assert check_bundle(bundle) == []
+    assert wheels_of(bundle) == bundle / "wheels"
+    seal_bundle(bundle)
+    (bundle / "wheels/.DS_Store").unlink()
+    assert check_bundle(bundle) == []
+
+
 @pytest.mark.slow
 def test_a_failed_collecting_leaves_no_checksums_and_can_be_gone_on_with(registry, tmp_path):
     hidden = registry / "nibabel-5.3.0-py3-none-any.whl"

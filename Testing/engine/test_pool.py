@@ -140,6 +140,15 @@ class TestPool:
         with pytest.raises(SkcdfError, match="empty folder"):
             LabelledPool.create(tmp_path, LABELS, "CT")
 
+    def test_is_made_in_a_folder_that_somebody_has_looked_into(self, tmp_path):
+        (tmp_path / ".DS_Store").write_bytes(b"\0")
+        pool = LabelledPool.create(tmp_path, LABELS, "CT")
+        for folder in ("imagesTr", "labelsTr"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder / "Thumbs.db").write_bytes(b"\0")
+            (tmp_path / folder / "._x.nii.gz").write_bytes(b"\0")
+        assert pool.verify().problems == ()
+
     def test_of_an_unknown_modality_is_refused(self, tmp_path):
         with pytest.raises(SkcdfError, match="US"):
             LabelledPool.create(tmp_path / "pool", LABELS, "US")

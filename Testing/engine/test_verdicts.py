@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
-from skcdf.verdicts import CaseDice, mean_row, organ_rows, paired_row, recommend
+from skcdf.verdicts import CaseDice, mean_row, paired_row, paired_rows, recommend
 
 dice = st.floats(0, 1)
 pairs = st.lists(st.tuples(dice, dice), max_size=12)
@@ -52,10 +52,10 @@ class TestRule:
 
     def test_an_organ_that_one_model_rightly_does_not_find_counts(self) -> None:
         cases = [CaseDice(str(n), {"liver": None}, {"liver": 0.0}) for n in range(3)]
-        (row,) = organ_rows(cases, ["liver"], ["liver"])
+        (row,) = paired_rows(cases, ["liver"], ["liver"])
         assert (row.n, row.before, row.after, row.verdict) == (3, 1.0, 0.0, "worse")
         neither = [CaseDice(str(n), {"liver": None}, {"liver": None}) for n in range(3)]
-        assert organ_rows(neither, ["liver"], ["liver"])[0].n == 0
+        assert paired_rows(neither, ["liver"], ["liver"])[0].n == 0
 
     def test_the_mean_is_over_the_organs_that_count_for_both_in_each_case(self) -> None:
         cases = [
@@ -80,7 +80,7 @@ class TestRule:
             )
             for case in range(most)
         ]
-        assert organ_rows(cases, names, names) == tuple(rows)
+        assert paired_rows(cases, names, names) == tuple(rows)
         mean = mean_row(cases, compared=True)
         recommendation, reason = recommend(rows, mean, compared=True)
         worse = any(row.verdict == "worse" for row in rows)
@@ -111,7 +111,7 @@ class TestRule:
             )
             for index in range(longest)
         ]
-        rows = organ_rows(cases, organs, organs)
+        rows = paired_rows(cases, organs, organs)
         recommendation, reason = recommend(rows, mean_row(cases, True), True)
         assert recommendation == "cannot tell whether better"
         assert words in reason

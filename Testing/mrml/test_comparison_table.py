@@ -8,7 +8,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 from skcdf.comparison import CaseDice, Comparison, LeftOut
 from skcdf.labels import LabelSet
-from skcdf.verdicts import mean_row, organ_rows, recommend
+from skcdf.verdicts import mean_row, paired_rows, recommend
 from SKCDFSegmenterLib.ComparisonTable import comparisonTable, signed
 
 PHANTOM = LabelSet.load("phantom13")
@@ -20,7 +20,7 @@ def compared(before, after, *, leftOut=(), known=None, notes=()):
     cases = tuple(
         CaseDice(f"case_{i}", before[i] if before else {}, dice) for i, dice in enumerate(after, start=0)
     )
-    rows, mean = organ_rows(cases, *known), mean_row(cases, before is not None)
+    rows, mean = paired_rows(cases, *known), mean_row(cases, before is not None)
     return Comparison(
         "abdomen v1" if before else None,
         "abdomen v2",

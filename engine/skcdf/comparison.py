@@ -31,7 +31,7 @@ from .verdicts import (
     Recommendation,
     Row,
     mean_row,
-    organ_rows,
+    paired_rows,
     recommend,
 )
 
@@ -173,7 +173,7 @@ def compare_models(
     """
     models = [after] if before is None else [before, after]
     cases, used, left_out = _measure(models, dataset, device, progress, cancel, cache_folder)
-    rows = organ_rows(cases, before.label_set.names if before else (), after.label_set.names)
+    rows = paired_rows(cases, before.label_set.names if before else (), after.label_set.names)
     mean = mean_row(cases, before is not None)
     recommendation, reason = recommend(rows, mean, before is not None, gained)
     return Comparison(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import files
+from .disk_errors import disk_errors_told
 from .errors import SkcdfError
 from .lock import held
 from .model_parts import Accuracy
@@ -60,7 +61,7 @@ class ModelStore:
         """
         root = Path(folder)
         file = root / STORE_FILE
-        with _told(root):
+        with disk_errors_told(root):
             if create and not file.exists():
                 if root.exists() and (not root.is_dir() or any(_visible(root))) and not file.exists():
                     raise SkcdfError(
@@ -83,7 +84,7 @@ class ModelStore:
         Raises:
             SkcdfError: the folder cannot be read.
         """
-        with _told(self.root):
+        with disk_errors_told(self.root):
             found = (each for each in _visible(self.root) if _numbers(each) or (each / CURRENT_FILE).exists())
             return tuple(sorted(each.name for each in found))
 
@@ -172,7 +173,7 @@ class ModelStore:
         self._sweep()
         staging = self.root / f".{uuid.uuid4().hex}.new"
         try:
-            with _told(self.root):
+            with disk_errors_told(self.root):
                 staging.mkdir()
                 record.save(staging)
                 copy_weights(bundle, staging)
@@ -268,7 +269,7 @@ class ModelStore:
         return self.root / name
 
     def _version_names(self, name: str) -> tuple[str, ...]:
-        with _told(self.root):
+        with disk_errors_told(self.root):
             return tuple(f"v{number}" for number in _numbers(self._line(name)))
 
     def _folder(self, name: str, version: str, state: LineState | None = None) -> Path:
@@ -279,7 +280,7 @@ class ModelStore:
 
     def _read_state(self, line: Path) -> LineState:
         file = line / CURRENT_FILE
-        with _told(self.root):
+        with disk_errors_told(self.root):
             if not file.exists():
                 return LineState()
         try:
@@ -382,15 +383,3 @@ def _numbers(line: Path) -> list[int]:
     """Numbers of the versions in a line's folder, rising."""
     names = (path.name for path in (line / VERSIONS).glob("v*") if path.is_dir())
     return sorted(version_number(name) for name in names if VERSION.fullmatch(name))
-
-
-@contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turns what a full disk, a read-only folder or a drive that is gone raises into SkcdfError."""
-    try:
-        yield
-    except OSError as error:
-        raise SkcdfError(
-            f"{error.filename or path}: cannot be read or written ({error.strerror or error}).",
-            "Check that the drive is there, the free disk space and the rights.",
-        ) from error

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from .disk_errors import disk_errors_told
+from .droppings import is_dropping
 from .errors import SkcdfError
 from .files import remove, sha256, write_text
 from .model_file import write_model_file
@@ -44,7 +45,7 @@ def make_bundle(folder: Path | str, models: Sequence[ModelBundle] = ()) -> Path:
     foreign = _foreign(folder)
     if foreign:
         raise SkcdfError(f"{folder}: holds something else: {foreign}.", "Give a new or an empty folder.")
-    with _told(folder):
+    with disk_errors_told(folder):
         remove(folder / SUMS)
     wheels = folder / WHEELS
     command = [sys.executable, "-m", "pip", "download", "--only-binary=:all:", "--dest", str(wheels)]
@@ -68,8 +69,8 @@ def seal_bundle(folder: Path | str) -> int:
         SkcdfError: there is nothing, or a file has a name that no list of checksums can hold.
     """
     folder = Path(folder)
-    with _told(folder):
-        sums = {name: sha256(folder / name) for name in _names(folder)}
+    with disk_errors_told(folder):
+        sums = {name: sha256(folder / name) for name in _names(folder) if not is_dropping(folder / name)}
     if not sums:
         raise SkcdfError(
             f"{folder}: there is nothing to carry.", "Collect wheels there: docs/installation.md."
@@ -84,16 +85,17 @@ def seal_bundle(folder: Path | str) -> int:
 def check_bundle(folder: Path | str) -> list[str]:
     """What is wrong with a bundle, a line each; empty: it is as it was sealed.
 
-    A file that is there and not listed is wrong, too: pip would take it.
+    A file that is there and not listed is wrong, too: pip would take it. What file managers leave is not.
 
     Raises:
         SkcdfError: there are no checksums, or they cannot be read.
     """
     folder = Path(folder)
     noted = _sums(folder)
-    with _told(folder):
+    with disk_errors_told(folder):
         present = {name: sha256(folder / name) for name in _names(folder)}
-    problems = [f"{name}: is not in {SUMS}" for name in present if name not in noted]
+    foreign = [name for name in present if name not in noted and not is_dropping(folder / name)]
+    problems = [f"{name}: is not in {SUMS}" for name in foreign]
     problems += [f"{name}: is missing" for name in noted if name not in present]
     changed = [name for name in noted if name in present and noted[name] != present[name]]
     return problems + [f"{name}: is not what was packed" for name in changed]
@@ -128,7 +130,7 @@ def _foreign(folder: Path) -> str:
     """Something that is no part of a bundle; empty: nothing is."""
     if folder.exists() and not folder.is_dir():
         return "it is a file"
-    there = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    there = sorted(path.name for path in folder.iterdir() if not is_dropping(path)) if folder.exists() else []
     return next((name for name in there if name not in (SUMS, WHEELS, MODELS)), "")
 
 
@@ -147,15 +149,3 @@ def _sums(folder: Path) -> dict[str, str]:
     if None in matches:
         raise SkcdfError(f"{file}: is no list of checksums.", "Copy the bundle again.")
     return {match[2]: match[1] for match in matches if match is not None}
-
-
-@contextlib.contextmanager
-def _told(folder: Path) -> Iterator[None]:
-    """Turns what a disk raises into `SkcdfError`."""
-    try:
-        yield
-    except OSError as error:
-        raise SkcdfError(
-            f"{error.filename or folder}: cannot be read or written ({error.strerror or error}).",
-            "Check the disk, the stick and the rights.",
-        ) from error

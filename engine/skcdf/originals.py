@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from . import files
 from .cases import Modality, Split
+from .droppings import is_empty
 from .errors import SkcdfError
 from .image import Image, read_image, read_label_map, write_label_map
 from .labels import LabelSet
@@ -228,7 +229,7 @@ def prepare(
     Raises:
         SkcdfError: cases are missing, a file is damaged or does not fit, or ``output`` holds something.
     """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    if output.exists() and not (output.is_dir() and is_empty(output)):
         raise SkcdfError(f"{output}: this is not an empty folder.", "Choose another.")
     growing = output.parent / f".{output.name}.{uuid.uuid4().hex}.tmp"
     try:

@@ -19,6 +19,7 @@ from typing import Any
 
 from .case_record import CaseRecord, image_file, label_file
 from .cases import MODALITIES, SPLITS, Case, Dataset, Modality, Split, State, make_dataset
+from .droppings import is_empty
 from .errors import SkcdfError
 from .files import flush_to_disk, remove
 from .image import Image, read_image, write_image, write_label_map
@@ -70,7 +71,7 @@ class LabelledPool:
             raise SkcdfError(
                 f"{root}: there is no modality {modality}.", f"Take one of {', '.join(MODALITIES)}."
             )
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        if root.exists() and not (root.is_dir() and is_empty(root)):
             raise SkcdfError(
                 f"{root}: a new pool needs an empty folder, and this is not one.", "Choose another."
             )

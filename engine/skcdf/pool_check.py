@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from .case_record import CaseRecord, Revision
+from .droppings import is_dropping
 from .errors import SkcdfError
 from .geometry import Geometry
 from .image import read_image, read_label_map
@@ -87,7 +88,7 @@ def stray_files(root: Path, records: Sequence[CaseRecord]) -> tuple[list[Path], 
     foreign: list[Path] = []
     for folder in FOLDERS:
         for path in sorted((root / folder).glob("*")):
-            if f"{folder}/{path.name}" not in named:
+            if f"{folder}/{path.name}" not in named and not is_dropping(path):
                 (left if CONTENT_NAMED.fullmatch(path.name) else foreign).append(path)
     return left, foreign
 

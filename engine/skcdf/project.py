@@ -9,12 +9,13 @@ import contextlib
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from .cases import Modality
 from .cloud_folders import cloud_service
+from .disk_errors import disk_errors_told
+from .droppings import is_dropping, is_empty, remove_empty
 from .errors import SkcdfError
 from .files import read_json, remove, unsuitable_name, utc_now, write_json
 from .labels import LabelSet
@@ -26,9 +27,6 @@ from .pool_folder import PoolFolder
 from .project_parts import (
     PARTS,
     PROJECT_FILE,
-    is_dropping,
-    is_empty,
-    remove_empty,
     remove_part,
     require_idle,
     require_writable,
@@ -117,15 +115,16 @@ class Project:
         _require_empty(root)
         project = cls(root, title, utc_now(), _model_name(title))
         try:
-            LabelledPool.create(project.pool_folder, label_set, modality, synthetic=synthetic)
-            ModelStore.open(project.store_folder, create=True)
-            project._make_folders()
-            record = _Record(project.name, project._line, project.created)
-            write_json(root / PROJECT_FILE, {"schema": SCHEMA, **plain_record(record)})  # last: now it counts
-        except BaseException as error:
+            with disk_errors_told(root):
+                LabelledPool.create(project.pool_folder, label_set, modality, synthetic=synthetic)
+                ModelStore.open(project.store_folder, create=True)
+                project._make_folders()
+                record = _Record(project.name, project._line, project.created)
+                write_json(
+                    root / PROJECT_FILE, {"schema": SCHEMA, **plain_record(record)}
+                )  # last: now it counts
+        except BaseException:
             project._undo_creation(was_there)
-            if isinstance(error, OSError):
-                raise _unwritable(root, error) from error
             raise
         return project
 
@@ -269,7 +268,7 @@ class Project:
             with contextlib.suppress(OSError):  # they are made when they are needed
                 self._make_folders()
             return tuple(left)
-        with _told(self.root):
+        with disk_errors_told(self.root):
             remove(self.root / PROJECT_FILE)  # last: a deletion that was interrupted can be asked for again
             left += [each for each in self.root.iterdir() if each.name not in PARTS and not is_dropping(each)]
             with contextlib.suppress(OSError):  # the folder is a link, or a drive
@@ -327,22 +326,7 @@ def _model_name(title: str) -> str:
 
 
 def _require_empty(root: Path) -> None:
-    with _told(root):
+    with disk_errors_told(root):
         if os.path.lexists(root) and not (root.is_dir() and is_empty(root)):
             hint = "Open it instead." if (root / PROJECT_FILE).is_file() else "Choose another."
             raise SkcdfError(f"{root}: a new project needs an empty folder, and this is not one.", hint)
-
-
-@contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _unwritable(path: Path, error: OSError) -> SkcdfError:
-    return SkcdfError(
-        f"{error.filename or path}: cannot be read or written ({error.strerror or error}).",
-        "Check that the drive is there, the free disk space and the rights.",
-    )

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from .droppings import is_dropping, is_link, remove_empty
 from .errors import SkcdfError
 from .files import remove
 from .lock import lock_owner
@@ -20,8 +21,6 @@ from .run_folder import LOCK_FILE
 
 PROJECT_FILE = "project.json"
 PARTS = ("runs", "cache", "logs", "models", "pool")
-_DROPPINGS = {".ds_store", "desktop.ini", "thumbs.db"}
-_JUNCTION = 0xA0000003  # IO_REPARSE_TAG_MOUNT_POINT
 
 # Paths below the part's folder. What the engine is just writing begins with a dot.
 _OWN = {
@@ -44,7 +43,7 @@ _LOCKS = {"pool": ("locks/*.lock",), "models": (".lock", "*/.lock"), "runs": (f"
 
 def size_of(path: Path) -> int:
     """Bytes of a file, or of all files below a folder; links and what cannot be read count as nothing."""
-    if _is_link(path):
+    if is_link(path):
         return 0
     try:
         if not path.is_dir():
@@ -64,7 +63,7 @@ def require_idle(root: Path, part: str, except_for: Path | None = None) -> None:
         except_for: a lock that the caller holds.
     """
     folder = root / part
-    if _is_link(folder):
+    if is_link(folder):
         raise SkcdfError(
             f"{folder}: is a link to another place, which this project has not made.",
             "Delete what it leads to yourself, if you want that.",
@@ -128,29 +127,6 @@ def remove_part(root: Path, part: str, whole: bool) -> tuple[Path, ...]:
     return tuple(left)
 
 
-def remove_empty(folder: Path) -> None:
-    """Removes a folder in which nothing is left but a file manager's droppings."""
-    entries = list(folder.iterdir())
-    if all(is_dropping(entry) for entry in entries):
-        for entry in entries:
-            remove(entry)
-        folder.rmdir()
-
-
-def is_empty(folder: Path) -> bool:
-    """Whether a folder is empty, as people see it.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    return all(is_dropping(entry) for entry in list(folder.iterdir()))
-
-
-def is_dropping(path: Path) -> bool:
-    """Whether a file is what a file manager leaves in any folder."""
-    return path.name.casefold() in _DROPPINGS and not _is_link(path) and path.is_file()
-
-
 def _emptied(folder: Path, is_own: Callable[[Path], bool]) -> Iterator[Path]:
     """Removes own files, and folders below that are then empty; yields what stays.
 
@@ -158,7 +134,7 @@ def _emptied(folder: Path, is_own: Callable[[Path], bool]) -> Iterator[Path]:
     was interrupted leaves files that nothing names, and no case or version without its files.
     """
     for path in sorted(folder.iterdir()):
-        if _is_link(path):
+        if is_link(path):
             yield path
         elif path.is_dir():
             yield from _emptied(path, is_own)
@@ -167,10 +143,3 @@ def _emptied(folder: Path, is_own: Callable[[Path], bool]) -> Iterator[Path]:
             remove(path)
         elif not is_dropping(path):
             yield path
-
-
-def _is_link(path: Path) -> bool:
-    """Whether a path is a symbolic link, or what Windows has besides: a junction to another folder."""
-    if path.is_symlink():
-        return True
-    return os.path.lexists(path) and getattr(os.lstat(path), "st_reparse_tag", 0) == _JUNCTION

@@ -123,7 +123,7 @@ def single_row(organ: str, values: Sequence[float], known: Literal["to the old",
     return Row(organ, len(values), before, after, None, None, None, known)
 
 
-def organ_rows(cases: Sequence[CaseDice], before: Iterable[str], after: Iterable[str]) -> tuple[Row, ...]:
+def paired_rows(cases: Sequence[CaseDice], before: Iterable[str], after: Iterable[str]) -> tuple[Row, ...]:
     """A row for every organ that a model knows.
 
     Args:
