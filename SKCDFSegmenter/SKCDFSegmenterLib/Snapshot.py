@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import slicer
 
-from .Proposals import Proposals, proposals, setProposals
+from .Proposals import Proposals, movedProposals, proposals, setProposals
+from .SegmentationFrame import frameOf, movementSince
 from .SegmentDisplay import DisplayProperties, displayProperties, setDisplayProperties, surfacesKept
 from .SegmentLabelMaps import BINARY_LABELMAP, eraseVoxels, sharedLabelMaps, voxelsOfSegments
 from .SegmentVoxels import SegmentVoxels
@@ -35,6 +37,7 @@ class _Snapshot:
         description: of the node.
         places: the node's unsure places, as it stores them; ``None``: it stored none.
         proposals: what models had proposed.
+        frame: in which all this lay.
     """
 
     segments: dict[str, _SavedSegment | None]
@@ -42,11 +45,21 @@ class _Snapshot:
     description: str
     places: str | None
     proposals: Proposals | None
+    frame: str
 
     @property
     def voxels(self) -> dict[str, SegmentVoxels]:
         """Those of the segments that existed, by ID."""
         return {segmentID: each.voxels for segmentID, each in self.segments.items() if each is not None}
+
+    def moved(self, movement: np.ndarray) -> _Snapshot:
+        """The same after all of the segmentation was moved by a 4×4 matrix in mm."""
+        segments = {
+            segmentID: None if each is None else replace(each, voxels=each.voxels.moved(movement))
+            for segmentID, each in self.segments.items()
+        }
+        proposed = None if self.proposals is None else movedProposals(self.proposals, movement)
+        return replace(self, segments=segments, proposals=proposed)
 
 
 _snapshots: SessionMemory[_Snapshot] = SessionMemory()
@@ -88,6 +101,7 @@ def restorePrevious(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
     wanted = _snapshots.get(segmentationNode)
     if wanted is None:
         return False
+    wanted = wanted.moved(movementSince(segmentationNode, wanted.frame))
     replacing.emit(segmentationNode)
     present = _snapshot(segmentationNode, tuple(wanted.segments))
     with surfacesKept(segmentationNode, wanted.segments):
@@ -115,6 +129,7 @@ def _snapshot(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIDs: tupl
         segmentationNode.GetDescription() or "",
         segmentationNode.GetAttribute(PLACES),
         proposals(segmentationNode),
+        frameOf(segmentationNode),
     )
 
 
