@@ -15,7 +15,7 @@ from .SegmentLabelMaps import BINARY_LABELMAP, eraseVoxels, sharedLabelMaps, vox
 from .SegmentVoxels import SegmentVoxels
 from .SessionMemory import SessionMemory
 from .Signal import Signal
-from .UnsurePlaces import PLACES
+from .UnsurePlaces import FRAME, PLACES
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class _Snapshot:
         segments: by ID; ``None`` for one that did not exist.
         order: of all segments.
         description: of the node.
-        places: the node's unsure places, as it stores them; ``None``: it stored none.
+        places: the attributes in which the node stores its unsure places; ``None``: it stored none.
         proposals: what models had proposed.
         frame: in which all this lay.
     """
@@ -43,7 +43,7 @@ class _Snapshot:
     segments: dict[str, _SavedSegment | None]
     order: tuple[str, ...]
     description: str
-    places: str | None
+    places: dict[str, str | None]
     proposals: Proposals | None
     frame: str
 
@@ -108,7 +108,8 @@ def restorePrevious(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
         eraseVoxels(segmentationNode, present.voxels)  # from the label maps that they share with others
         _bringBack(segmentationNode, wanted)
     segmentationNode.SetDescription(wanted.description)
-    segmentationNode.SetAttribute(PLACES, wanted.places)
+    for name, value in wanted.places.items():
+        segmentationNode.SetAttribute(name, value)
     setProposals(segmentationNode, wanted.proposals)
     _snapshots.put(segmentationNode, present)
     return True
@@ -127,7 +128,7 @@ def _snapshot(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIDs: tupl
         saved,
         tuple(order),
         segmentationNode.GetDescription() or "",
-        segmentationNode.GetAttribute(PLACES),
+        {name: segmentationNode.GetAttribute(name) for name in (PLACES, FRAME)},
         proposals(segmentationNode),
         frameOf(segmentationNode),
     )
