@@ -110,6 +110,7 @@ class SKCDFSegmenterWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.initializeParameterNode()
+        registerSampleData()  # a module that was added in a running Slicer has missed the end of its start
 
     def cleanup(self):
         """Called when the application closes and before the module is reloaded."""

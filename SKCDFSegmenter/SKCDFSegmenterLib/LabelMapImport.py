@@ -186,9 +186,9 @@ def _replace(
         for label in placement.organs
         if label.name in placement.replaced or not voxels[label.name].isEmpty
     }
-    present = takeSnapshot(segmentationNode, segmentIDs.values())
-    if anchorOf(segmentationNode) is None:
+    if anchorOf(segmentationNode) is None:  # before the snapshot, which is found again by it
         segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    present = takeSnapshot(segmentationNode, segmentIDs.values())
     anchor = anchorOf(segmentationNode)
     with surfacesKept(segmentationNode, segmentIDs.values()):
         eraseVoxels(segmentationNode, present)  # from the label maps that they share with others

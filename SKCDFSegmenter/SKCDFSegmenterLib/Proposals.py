@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
 import slicer
 
 from skcdf.labels import Label
 
+from .SegmentationFrame import frameOf, movementSince
 from .SegmentVoxels import SegmentVoxels
 from .SessionMemory import SessionMemory
 from .Terminology import names, terminologyTag
@@ -35,17 +37,27 @@ class Proposal(NamedTuple):
 Proposals = Mapping[str, Proposal]
 """By the label's name; organs that no run was about are not named."""
 
-_proposals: SessionMemory[Proposals] = SessionMemory()
+_proposals: SessionMemory[tuple[Proposals, str]] = SessionMemory()
+"""With the frame that they were made in."""
 
 
 def proposals(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Proposals | None:
-    """What was proposed for a segmentation; ``None`` where this session has seen no run, as after loading a scene."""
-    return _proposals.get(segmentationNode)
+    """What was proposed for a segmentation, where that lies now; ``None`` where this session has seen no run."""
+    remembered = _proposals.get(segmentationNode)
+    if remembered is None:
+        return None
+    content, frame = remembered
+    return movedProposals(content, movementSince(segmentationNode, frame))
 
 
 def setProposals(segmentationNode: slicer.vtkMRMLSegmentationNode, content: Proposals | None) -> None:
     """Puts others in their place."""
-    _proposals.put(segmentationNode, content)
+    _proposals.put(segmentationNode, None if content is None else (content, frameOf(segmentationNode)))
+
+
+def movedProposals(content: Proposals, movement: np.ndarray) -> Proposals:
+    """The same after all of the segmentation was moved by a 4×4 matrix in mm."""
+    return {name: each._replace(voxels=each.voxels.moved(movement)) for name, each in content.items()}
 
 
 def rememberProposals(segmentationNode: slicer.vtkMRMLSegmentationNode, new: Proposals) -> None:

@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 import slicer
 
+from .SegmentationFrame import referenceLattice
 from .SegmentIdentity import segmentTag
-from .SegmentLabelMaps import BINARY_LABELMAP, latticeOfImage, voxelsOfSegments
+from .SegmentLabelMaps import BINARY_LABELMAP, voxelsOfSegments
 from .SegmentVoxels import SegmentVoxels
 
 MODEL, MODEL_HASH, CREATED, HASH, UNSURE, USUAL, PIECES = (
@@ -203,14 +204,8 @@ def anchorOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> np.ndarray | N
 
     It is part of the segmentation: files keep it, and hardening a transform moves it with the segments.
     """
-    converter = slicer.vtkSegmentationConverter
-    text = segmentationNode.GetSegmentation().GetConversionParameter(
-        converter.GetReferenceImageGeometryParameterName()
-    )
-    image = slicer.vtkOrientedImageData()
-    if not text or not converter.DeserializeImageGeometry(text, image, False):
-        return None
-    return latticeOfImage(image)[:3, 3]
+    lattice = referenceLattice(segmentationNode)
+    return None if lattice is None else lattice[:3, 3]
 
 
 def _now() -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -75,6 +75,10 @@ class SegmentVoxels:
             return None
         i, j, k = np.rint(index).astype(int).tolist()
         return SegmentVoxels((k, j, i), self.shape, self.bits, ijkToRAS)
+
+    def moved(self, movement: np.ndarray) -> SegmentVoxels:
+        """The same voxels after all of the segmentation was moved by a 4×4 matrix in mm."""
+        return replace(self, ijkToRAS=movement @ self.ijkToRAS)
 
     def paste(self, array: np.ndarray, value: int) -> np.ndarray:
         """Sets the voxels in an array ``(z, y, x)`` of the lattice; what lies beyond it is left out.

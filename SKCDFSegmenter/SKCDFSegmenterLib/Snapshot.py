@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import slicer
 
-from .Proposals import Proposals, proposals, setProposals
+from .Proposals import Proposals, movedProposals, proposals, setProposals
+from .SegmentationFrame import frameOf, movementSince
 from .SegmentDisplay import DisplayProperties, displayProperties, setDisplayProperties, surfacesKept
 from .SegmentLabelMaps import BINARY_LABELMAP, eraseVoxels, sharedLabelMaps, voxelsOfSegments
 from .SegmentVoxels import SegmentVoxels
 from .SessionMemory import SessionMemory
 from .Signal import Signal
-from .UnsurePlaces import PLACES
+from .UnsurePlaces import FRAME, PLACES
 
 
 @dataclass(frozen=True)
@@ -33,20 +35,31 @@ class _Snapshot:
         segments: by ID; ``None`` for one that did not exist.
         order: of all segments.
         description: of the node.
-        places: the node's unsure places, as it stores them; ``None``: it stored none.
+        places: the attributes in which the node stores its unsure places; ``None``: it stored none.
         proposals: what models had proposed.
+        frame: in which all this lay.
     """
 
     segments: dict[str, _SavedSegment | None]
     order: tuple[str, ...]
     description: str
-    places: str | None
+    places: dict[str, str | None]
     proposals: Proposals | None
+    frame: str
 
     @property
     def voxels(self) -> dict[str, SegmentVoxels]:
         """Those of the segments that existed, by ID."""
         return {segmentID: each.voxels for segmentID, each in self.segments.items() if each is not None}
+
+    def moved(self, movement: np.ndarray) -> _Snapshot:
+        """The same after all of the segmentation was moved by a 4×4 matrix in mm."""
+        segments = {
+            segmentID: None if each is None else replace(each, voxels=each.voxels.moved(movement))
+            for segmentID, each in self.segments.items()
+        }
+        proposed = None if self.proposals is None else movedProposals(self.proposals, movement)
+        return replace(self, segments=segments, proposals=proposed)
 
 
 _snapshots: SessionMemory[_Snapshot] = SessionMemory()
@@ -88,13 +101,15 @@ def restorePrevious(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
     wanted = _snapshots.get(segmentationNode)
     if wanted is None:
         return False
+    wanted = wanted.moved(movementSince(segmentationNode, wanted.frame))
     replacing.emit(segmentationNode)
     present = _snapshot(segmentationNode, tuple(wanted.segments))
     with surfacesKept(segmentationNode, wanted.segments):
         eraseVoxels(segmentationNode, present.voxels)  # from the label maps that they share with others
         _bringBack(segmentationNode, wanted)
     segmentationNode.SetDescription(wanted.description)
-    segmentationNode.SetAttribute(PLACES, wanted.places)
+    for name, value in wanted.places.items():
+        segmentationNode.SetAttribute(name, value)
     setProposals(segmentationNode, wanted.proposals)
     _snapshots.put(segmentationNode, present)
     return True
@@ -113,8 +128,9 @@ def _snapshot(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIDs: tupl
         saved,
         tuple(order),
         segmentationNode.GetDescription() or "",
-        segmentationNode.GetAttribute(PLACES),
+        {name: segmentationNode.GetAttribute(name) for name in (PLACES, FRAME)},
         proposals(segmentationNode),
+        frameOf(segmentationNode),
     )
 
 

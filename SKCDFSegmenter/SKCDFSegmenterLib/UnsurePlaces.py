@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import slicer
 import vtk
 
+from .SegmentationFrame import frameOf, movementSince
 from .SegmentRecord import isCompleted
+from .VolumeImage import RAS_TO_LPS
 
-PLACES = "SKCDF.Places"
-"""The attribute of a segmentation node that holds its places as JSON; a saved scene keeps it."""
+PLACES, FRAME = "SKCDF.Places", "SKCDF.PlacesFrame"
+"""Attributes of a segmentation node: its places as JSON, and the frame they are in; a saved scene keeps both."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Place:
 
     Attributes:
         organ: the label's name, which is its segment's ID.
-        position: in mm, LPS, on the scan without its parent transform.
+        position: in mm, LPS, on the scan without its parent transform, as it lay when the place was stored.
         unsure: 0 to 1.
         volumeMl: volume of what is unsure there.
         reason: in words, after the organ's name.
@@ -49,9 +51,14 @@ def storePlaces(
     """
     new = [_placeOfRow(row) for row in rows]
     about = set(organs)
-    kept = [place for place in places(segmentationNode) if place.organ not in about] if about else []
+    kept = [
+        replace(place, position=_positionNow(place, segmentationNode))
+        for place in places(segmentationNode)
+        if about and place.organ not in about
+    ]
     content = [asdict(place) for place in (*new, *kept)]
     segmentationNode.SetAttribute(PLACES, json.dumps(content) if content else None)
+    segmentationNode.SetAttribute(FRAME, frameOf(segmentationNode) if content else None)
 
 
 def places(segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> tuple[Place, ...]:
@@ -91,12 +98,20 @@ def worldPosition(
     place: Place, segmentationNode: slicer.vtkMRMLSegmentationNode
 ) -> tuple[float, float, float]:
     """Where a place is in the world: RAS in mm, as the slice views have it."""
-    x, y, z = place.position
+    x, y, z = _positionNow(place, segmentationNode)
     toWorld = vtk.vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
         segmentationNode.GetParentTransformNode(), None, toWorld
     )
     return toWorld.TransformPoint(-x, -y, z)
+
+
+def _positionNow(
+    place: Place, segmentationNode: slicer.vtkMRMLSegmentationNode
+) -> tuple[float, float, float]:
+    """Where a place is in the segmentation's frame, LPS, after transforms that were hardened."""
+    moved = movementSince(segmentationNode, segmentationNode.GetAttribute(FRAME) or "")
+    return _triple((RAS_TO_LPS @ moved @ RAS_TO_LPS @ [*place.position, 1.0])[:3])
 
 
 def _isDone(segmentationNode: slicer.vtkMRMLSegmentationNode, place: Place) -> bool:

@@ -90,3 +90,9 @@ def strays(slicer: Any, segmentation: Any) -> set[int]:
 def names(labels: Iterable[Any]) -> list[str]:
     """Of labels."""
     return [label.name for label in labels]
+
+
+def harden(*nodes: Any) -> None:
+    """What *Harden transform* of the Transforms and Data modules does."""
+    for node in nodes:
+        node.HardenTransform()

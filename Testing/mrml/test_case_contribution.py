@@ -177,6 +177,22 @@ class TestProposal:
         np.testing.assert_array_equal(read_label_map(fields["proposal"]).array == 1, before)
         assert values(fields["proposal"]) == {1}
 
+    @pytest.mark.parametrize("isRestored", [False, True])
+    def test_follows_a_transform_that_is_hardened(
+        self, slicer, volume, segmentation, editor, tmp_path, isRestored
+    ):
+        before = placed.voxels(slicer, segmentation, SPLEEN, volume)
+        editor.paint(SPLEEN, placed.mask((0, 9), (0, 5), (0, 19)))
+        if isRestored:
+            placed.place(volume, record=SECOND, segmentationNode=segmentation, keepEdited=False)
+        placed.harden(volume, segmentation)
+        if isRestored:
+            restorePrevious(segmentation)
+        placed.place(volume, record=SECOND, segmentationNode=segmentation, organs=[ESOPHAGUS])
+        fields = exportCase(volume, segmentation, LABEL_SET, tmp_path, [SPLEEN, ESOPHAGUS])
+        assert values(fields["proposal"]) == {1, 5}
+        np.testing.assert_array_equal(read_label_map(fields["proposal"]).array == 1, before)
+
     def test_of_an_organ_that_a_person_deleted_is_still_known(self, volume, segmentation, tmp_path):
         segmentation.GetSegmentation().RemoveSegment(ESOPHAGUS)
         fields = exportCase(volume, segmentation, LABEL_SET, tmp_path, [SPLEEN, ESOPHAGUS])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import sys
-import types
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ pytest.importorskip("PIL.Image", reason="pillow is not installed (pip install pi
 
 import make_thumbnails
 import PIL.Image
+from sample_data import sampleDataModule
 
 from skcdf.labels import LabelSet
 from skcdf.phantom import PHANTOM_LABELS, make_phantom
@@ -42,27 +42,8 @@ def small(monkeypatch):
 
 @pytest.fixture
 def sampleData(monkeypatch):
-    """What Slicer's module offers: sources by category, equal names allowed."""
-    sources = {}
-
-    class SampleDataLogic:
-        @staticmethod
-        def registerCustomSampleDataSource(
-            *, category, sampleName, uris, fileNames, nodeNames, thumbnailFileName, customDownloader
-        ):
-            assert len(uris) == len(fileNames) == len(nodeNames)
-            assert isinstance(uris, list)
-            source = types.SimpleNamespace(
-                sampleName=sampleName, thumbnailFileName=thumbnailFileName, customDownloader=customDownloader
-            )
-            sources.setdefault(category, []).append(source)
-
-        @staticmethod
-        def sampleDataSourcesByCategory(category=None):
-            return sources if category is None else sources.get(category, [])
-
-    module = types.ModuleType("SampleData")
-    module.SampleDataLogic = SampleDataLogic
+    """What Slicer's module offers, by category."""
+    module, sources = sampleDataModule()
     monkeypatch.setitem(sys.modules, "SampleData", module)
     return sources
 

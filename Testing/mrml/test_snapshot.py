@@ -200,6 +200,75 @@ def test_voxels_of_segments_that_overlap_come_back_whole(slicer, volume, segment
     assert described(slicer, segmentation, volume) == before
 
 
+class TestHardening:
+    """*Harden transform* moves what is in the scene; what is remembered beside it follows."""
+
+    @pytest.fixture
+    def volume(self, makeVolume):
+        return makeVolume(scans.SHAPE, OBLIQUE, TABLE)
+
+    @staticmethod
+    def seen(slicer, segmentation, volume):
+        """Where each organ is on the scan."""
+        return {
+            segmentID: placed.voxels(slicer, segmentation, segmentID, volume).tobytes()
+            for segmentID in placed.segmentIDs(segmentation)
+        }
+
+    def test_what_comes_back_is_where_it_was_on_the_scan(self, slicer, volume, segmentation):
+        before = self.seen(slicer, segmentation, volume)
+        again(volume, segmentation)
+        after = self.seen(slicer, segmentation, volume)
+        placed.harden(volume, segmentation)
+        restorePrevious(segmentation)
+        assert self.seen(slicer, segmentation, volume) == before
+        assert set(segmentStates(segmentation).values()) == {"proposed"}
+        transform = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLinearTransformNode")
+        for node in (volume, segmentation):
+            node.SetAndObserveTransformNodeID(transform.GetID())
+        placed.harden(volume, segmentation)
+        restorePrevious(segmentation)
+        assert self.seen(slicer, segmentation, volume) == after
+        assert set(segmentStates(segmentation).values()) == {"proposed"}
+
+    def test_it_matters_not_that_the_segmentation_had_no_reference_geometry(
+        self, slicer, volume, segmentation
+    ):
+        name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+        segmentation.GetSegmentation().SetConversionParameter(name, "")
+        before = self.seen(slicer, segmentation, volume)
+        again(volume, segmentation)
+        placed.harden(volume, segmentation)
+        restorePrevious(segmentation)
+        assert self.seen(slicer, segmentation, volume) == before
+
+    def test_nor_that_the_scan_was_deleted(self, slicer, volume, segmentation, makeVolume):
+        before = self.seen(slicer, segmentation, volume)
+        again(volume, segmentation)
+        slicer.mrmlScene.RemoveNode(volume)
+        placed.harden(segmentation)
+        restorePrevious(segmentation)
+        assert self.seen(slicer, segmentation, makeVolume(scans.SHAPE, TABLE @ OBLIQUE)) == before
+
+    @pytest.mark.parametrize("isFiner", [False, True], ids=["another_scans", "a_finer_one"])
+    def test_another_reference_geometry_moves_nothing(
+        self, slicer, volume, segmentation, makeVolume, isFiner
+    ):
+        before = self.seen(slicer, segmentation, volume)
+        again(volume, segmentation)
+        other = makeVolume(scans.SHAPE, TABLE @ OBLIQUE, TABLE)
+        # What *Specify geometry* of the Segment Editor does.
+        geometry = slicer.vtkSlicerSegmentationGeometryLogic()
+        geometry.SetInputSegmentationNode(segmentation)
+        geometry.SetSourceGeometryNode(volume if isFiner else other)
+        geometry.SetOversamplingFactor(2 if isFiner else 1)
+        geometry.SetPadOutputGeometry(False)
+        geometry.CalculateOutputGeometry()
+        geometry.SetReferenceImageGeometryInSegmentationNode()
+        restorePrevious(segmentation)
+        assert self.seen(slicer, segmentation, volume) == before
+
+
 def test_views_are_told_of_the_change(volume, segmentation):
     again(volume, segmentation)
     told = []

@@ -12,7 +12,16 @@ import scans
 from placed import ESOPHAGUS, OBLIQUE, RIGHT_KIDNEY, SPLEEN, TABLE
 
 from SKCDFSegmenterLib.SegmentRecord import setCompleted
-from SKCDFSegmenterLib.UnsurePlaces import PLACES, jumpTo, nextPlace, places, storePlaces, worldPosition
+from SKCDFSegmenterLib.Snapshot import restorePrevious
+from SKCDFSegmenterLib.UnsurePlaces import (
+    FRAME,
+    PLACES,
+    jumpTo,
+    nextPlace,
+    places,
+    storePlaces,
+    worldPosition,
+)
 from SKCDFSegmenterLib.VolumeImage import geometryOfVolume
 
 INDEX = np.array([4.0, 7.0, 3.0])  # (i, j, k)
@@ -99,6 +108,65 @@ class TestTour:
         gone = places(segmentation)[0]
         storePlaces(segmentation, [row(ESOPHAGUS)])
         assert nextPlace(segmentation, gone).organ == ESOPHAGUS
+
+
+class TestHardening:
+    """*Harden transform* moves the organs in their own frame, and so their places."""
+
+    @pytest.fixture
+    def volume(self, makeVolume):
+        return makeVolume(scans.SHAPE, OBLIQUE, TABLE)
+
+    @staticmethod
+    def row(organ, volume):
+        return row(organ, geometryOfVolume(volume).position(INDEX))
+
+    @staticmethod
+    def there(segmentation):
+        """Where the places are in the world, by organ."""
+        return {place.organ: worldPosition(place, segmentation) for place in places(segmentation)}
+
+    def test_they_stay_where_they_are_on_the_scan(self, volume, segmentation):
+        storePlaces(segmentation, [self.row(SPLEEN, volume)])
+        before, seen = self.there(segmentation), places(segmentation)
+        placed.harden(volume, segmentation)
+        np.testing.assert_allclose(self.there(segmentation)[SPLEEN], before[SPLEEN], atol=1e-6)
+        assert places(segmentation) == seen, "whoever is among them goes on"
+
+    def test_so_do_those_that_a_later_run_was_not_about(self, volume, segmentation):
+        storePlaces(segmentation, [self.row(SPLEEN, volume)])
+        before = self.there(segmentation)
+        placed.harden(volume, segmentation)
+        storePlaces(segmentation, [self.row(ESOPHAGUS, volume)], [ESOPHAGUS])
+        for organ in (SPLEEN, ESOPHAGUS):
+            np.testing.assert_allclose(self.there(segmentation)[organ], before[SPLEEN], atol=1e-6)
+
+    def test_so_do_those_that_come_back_with_the_segments(self, volume, segmentation):
+        storePlaces(segmentation, [self.row(SPLEEN, volume)])
+        before = self.there(segmentation)
+        placed.place(volume, segmentationNode=segmentation)
+        placed.harden(volume, segmentation)
+        storePlaces(segmentation, [self.row(ESOPHAGUS, volume)])
+        for organ in (SPLEEN, ESOPHAGUS):
+            restorePrevious(segmentation)
+            np.testing.assert_allclose(self.there(segmentation)[organ], before[SPLEEN], atol=1e-6)
+
+    def test_so_do_those_of_a_saved_scene(self, slicer, volume, segmentation, tmp_path):
+        storePlaces(segmentation, [self.row(SPLEEN, volume)])
+        before = self.there(segmentation)
+        path = str(tmp_path / "scene.mrb")
+        assert slicer.mrmlScene.WriteToMRB(path)
+        slicer.mrmlScene.Clear(1)
+        assert slicer.mrmlScene.ReadFromMRB(path)
+        loaded = slicer.util.getNode("Result")
+        placed.harden(loaded)
+        np.testing.assert_allclose(self.there(loaded)[SPLEEN], before[SPLEEN], atol=1e-3)
+
+    def test_a_scene_of_an_older_version_is_taken_as_it_is(self, volume, segmentation):
+        storePlaces(segmentation, [self.row(SPLEEN, volume)])
+        before = self.there(segmentation)
+        segmentation.SetAttribute(FRAME, None)
+        assert self.there(segmentation) == before
 
 
 class TestJump:

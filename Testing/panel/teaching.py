@@ -49,6 +49,20 @@ class Teach:
     parameters: Any
     dialogs: FolderDialogs
 
+    def leave(self) -> None:
+        """The user opens another module."""
+        self.panel.exit()
+        self._bind(None)
+
+    def comeBack(self) -> None:
+        """The user opens this module again."""
+        self._bind(self.parameters)
+        self.panel.enter()
+
+    def _bind(self, parameters: Any) -> None:
+        self.panel.setParameterNode(parameters)
+        self.panel.parametersChanged()
+
 
 @contextmanager
 def startedWorkspace() -> Iterator[Any]:

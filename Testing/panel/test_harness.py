@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import user
+from sample_data import sampleDataModule
 
 
 def test_the_module_opens_under_its_title_without_a_dialog(module, slicer, dialogs):
@@ -12,6 +15,16 @@ def test_the_module_opens_under_its_title_without_a_dialog(module, slicer, dialo
     assert dialogs.shown == []
     sections = [section.widget.name for section in module.panel.sections]
     assert sections == ["ProjectPanel", "SegmentPanel", "CorrectPanel", "TeachPanel", "AdvancedPanel"]
+
+
+def test_phantoms_are_in_sample_data_whenever_the_module_is_loaded(slicer, monkeypatch, request):
+    sampleData, sources = sampleDataModule()
+    monkeypatch.setitem(sys.modules, "SampleData", sampleData)
+    request.getfixturevalue("module")  # opened after the start, as one that was added in a running Slicer
+    offered = [source.sampleName for category in sources.values() for source in category]
+    assert "PhantomCT" in offered
+    user.startupCompleted()
+    assert [source.sampleName for category in sources.values() for source in category] == offered, "each once"
 
 
 def test_a_closed_scene_leaves_a_panel_that_goes_on(module, slicer):

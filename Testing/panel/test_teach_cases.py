@@ -34,6 +34,33 @@ def test_completed_organs_are_checked_and_stay_so(teach, project, case, pump, pi
     picture(teach.window, "teach-add-case")
 
 
+def test_what_was_ticked_typed_and_looked_at_is_still_there_after_a_look_at_another_module(
+    teach, project, case, pump
+):
+    box = teach.panel.cases
+    check(box, "Right kidney")
+    write(box.ui.subjectEdit, "Person 1")
+    click(box.ui.addButton)
+    teach.leave()
+    assert pump(idle(box), WORKER_S)
+    teach.comeBack()
+    assert isChecked(box, "Right kidney")
+    assert box.ui.subjectEdit.text == "Person 1"
+    assert "Checked: Spleen, Right kidney, Left kidney." in box.ui.previewLabel.text
+    assert box.ui.addButton.text == "Add to the pool"
+
+
+def test_a_case_that_was_deleted_meanwhile_is_not_there_any_more(teach, project, case, slicer):
+    box = teach.panel.cases
+    write(box.ui.subjectEdit, "Person 1")
+    teach.leave()
+    for node in case:
+        slicer.mrmlScene.RemoveNode(node)
+    teach.comeBack()
+    assert box.ui.caseLabel.text == "No volume is chosen in step 1."
+    assert box.ui.subjectEdit.text == "" and not box.ui.addButton.enabled
+
+
 @pytest.mark.slow
 def test_what_was_completed_just_before_the_click_is_in_the_preview(teach, project, case, pump):
     from SKCDFSegmenterLib.SegmentRecord import setCompleted

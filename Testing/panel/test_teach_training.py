@@ -263,6 +263,34 @@ def test_the_next_case_to_review_comes_beside_what_is_in_the_scene(
 
 
 @pytest.mark.slow
+def test_a_ranking_that_ends_in_another_module_leaves_that_ones_views_alone(
+    teach, opened, toys, pump, slicer
+):
+    from teaching import loadToyCase
+
+    opened(toys)
+    mine, segmentation = loadToyCase(9, "Mine")
+    teach.parameters.inputVolume, teach.parameters.outputSegmentation = mine, segmentation
+    slicer.util.setSliceViewerLayers(background=mine)
+    box = teach.panel.review
+    box.ui.group.collapsed = False
+    click(box.ui.nextButton)
+    teach.leave()
+    assert pump(lambda: box._request is None, WORKER_S)
+    assert slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") == [mine]
+    composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    assert composite.GetBackgroundVolumeID() == mine.GetID()
+    teach.comeBack()
+    assert teach.parameters.inputVolume is mine and teach.parameters.outputSegmentation is segmentation
+    assert "in their order" in box.ui.statusLabel.text and "chosen" not in box.ui.statusLabel.text
+    assert "2 scans without labels wait for review." in box.ui.reviewLabel.text
+    click(box.ui.nextButton)
+    assert box._request is None, "they are in their order already"
+    assert "1 of 2: case_00" in box.ui.reviewLabel.text
+    assert teach.parameters.inputVolume is not mine
+
+
+@pytest.mark.slow
 def test_a_scan_to_review_that_is_loaded_already_is_not_loaded_again(teach, opened, toys, pump, slicer):
     pool = opened(toys) / "pool"
     for number, file in enumerate(sorted((pool / "imagesUn").glob("*.nii.gz"))):

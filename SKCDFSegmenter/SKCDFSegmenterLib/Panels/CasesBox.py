@@ -65,6 +65,8 @@ class CasesBox(TeachBox):
 
     def parametersChanged(self) -> None:
         """Called after a parameter has changed, or the node itself."""
+        if self.parameterNode is None:  # the module is left, or the scene closes: `sceneClosing` lets go
+            return
         volume, segmentation = self.parameter("inputVolume"), self.parameter("outputSegmentation")
         if (volume, segmentation) == self._case:
             if self.workspace.project is None:  # the model says which organs there are

@@ -1,7 +1,8 @@
-"""Quitting Slicer during a training: it asks, and a checkpoint is written before the application goes."""
+"""Quitting Slicer during a training: it asks, and a checkpoint is written as the window goes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import qt
@@ -23,14 +24,15 @@ class QuitGuard:
     def __init__(self, workspace: Workspace, dialogs: Dialogs) -> None:
         self._workspace, self._dialogs = workspace, dialogs
         self._window = slicer.util.mainWindow()
-        self._filter = _CloseFilter(self.mayClose)
+        self._agreed = False
+        self._filter = _WindowFilter(self.mayClose, self.closed)
         if self._window is not None:
             self._window.installEventFilter(self._filter)
         # Other ways out, such as slicer.util.exit, do not close the window.
         slicer.app.connect("aboutToQuit()", self._workspace.shutdown)
 
     def mayClose(self) -> bool:
-        """Whether the application may go; asks while a training runs."""
+        """Whether the window may close; asks while a training runs."""
         if not self._workspace.teaching.running:
             return True
         quitNow, stay = _("Stop training and quit"), _("Stay")
@@ -38,10 +40,13 @@ class QuitGuard:
             "A training is running. It can be stopped now: what it has learnt is kept, and Resume goes on with it "
             "next time."
         )
-        if self._dialogs.ask(_("Quit Slicer"), text, (quitNow, stay)) != quitNow:
-            return False
-        self._workspace.training.shutdown()
-        return True
+        self._agreed = self._dialogs.ask(_("Quit Slicer"), text, (quitNow, stay)) == quitNow
+        return self._agreed
+
+    def closed(self) -> None:
+        """The window has gone: nothing may be trained any more, even if another window keeps the application."""
+        if self._agreed:
+            self._workspace.training.shutdown()
 
     def cleanup(self) -> None:
         """Lets go of window and application."""
@@ -50,16 +55,22 @@ class QuitGuard:
         slicer.app.disconnect("aboutToQuit()", self._workspace.shutdown)
 
 
-class _CloseFilter(qt.QObject):
-    """Asks before a window closes."""
+class _WindowFilter(qt.QObject):
+    """Asks before a window closes, and tells when it has gone.
 
-    def __init__(self, mayClose: Any) -> None:
+    Between the two lies Slicer's own question about unsaved data, which can be cancelled. On macOS a window that has
+    gone is closed once more.
+    """
+
+    def __init__(self, mayClose: Callable[[], bool], closed: Callable[[], None]) -> None:
         super().__init__()
-        self._mayClose = mayClose
+        self._mayClose, self._closed = mayClose, closed
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
         """Called by Qt for every event of the window; true swallows it."""
         if event.type() == qt.QEvent.Close and not self._mayClose():
             event.ignore()
             return True
+        if event.type() == qt.QEvent.Hide and not event.spontaneous():  # else it was made an icon
+            self._closed()
         return False

@@ -100,8 +100,11 @@ class ReviewBox(TeachBox):
             self.say(_("Cancelled: what was computed so far is remembered."))
         else:
             self._queue.rank(model, (answer.result or {}).get("cases", ()))
-            with self.errorsSaid():
-                self._load()
+            if self.parameterNode is None:  # another module is open: the views are its own
+                self.say(_("The scans are in their order now: press Next case to review again."))
+            else:
+                with self.errorsSaid():
+                    self._load()
         self.update()
 
     def _load(self) -> None:

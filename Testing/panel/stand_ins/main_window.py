@@ -55,9 +55,16 @@ class qSlicerMainWindow(QMainWindow):
         return self._selector
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        """Leaves the shown module, as Slicer does after its own question about unsaved data; filters come first."""
-        self._selector.selectModule("")
-        event.accept()
+        """Leaves the shown module after Slicer's own question; filters come first."""
+        if self._confirmClose():
+            self._selector.selectModule("")
+            event.accept()
+        else:
+            event.ignore()
+
+    def _confirmClose(self) -> bool:
+        """What the user answers to *Save*, *Exit* or *Cancel*, which Slicer asks where data are unsaved."""
+        return True
 
     def _show(self, widget: Any) -> None:
         if self._area.widget() is not widget:
