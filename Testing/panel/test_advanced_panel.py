@@ -27,7 +27,7 @@ def bench(slicer, tmp_path):
     """The section unfolded, with a project."""
     from SKCDFSegmenterLib.Panels.AdvancedPanel import AdvancedPanel
 
-    made = SectionBench(AdvancedPanel, makeWorkspace(), parameters())
+    made = SectionBench(AdvancedPanel, makeWorkspace(), parameters(), installs=True)
     made.workspace.createProject(tmp_path / "Clinic", ABDOMEN, "CT")
     user.unfold(made.ui.advancedSection)
     yield made
@@ -362,7 +362,7 @@ class TestRepair:
         from SKCDFSegmenterLib.Panels.AdvancedPanel import AdvancedPanel
 
         doctorSays(tmp_path)
-        made = SectionBench(AdvancedPanel, makeWorkspace(tmp_path), parameters())
+        made = SectionBench(AdvancedPanel, makeWorkspace(tmp_path), parameters(), installs=True)
         user.unfold(made.ui.advancedSection)
         yield made
         made.close()

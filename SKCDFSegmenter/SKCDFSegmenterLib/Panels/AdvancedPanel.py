@@ -34,11 +34,14 @@ class AdvancedPanel(Section):
         uiFolder: the folder of the ``.ui`` files.
         workspace: does the work.
         dialogs: questions to the user.
+        installer: the panel's one installer.
     """
 
-    def __init__(self, uiFolder: Path | str, workspace: Workspace, dialogs: Dialogs) -> None:
+    def __init__(
+        self, uiFolder: Path | str, workspace: Workspace, dialogs: Dialogs, installer: Installer
+    ) -> None:
         super().__init__(uiFolder, "AdvancedPanel", workspace, dialogs)
-        self.installer = Installer(workspace, dialogs)
+        self._installer = installer
         self._python = PythonChoice(self.ui, workspace, dialogs, self._onPythonChosen)
         self._files = DeleteFiles(self.ui, workspace, dialogs, self._guarded)
         self._models = ModelExchange(self.ui, workspace, dialogs, self._guarded)
@@ -59,7 +62,7 @@ class AdvancedPanel(Section):
         self.ui.showFilesButton.connect("clicked()", self._showFiles)
         self.ui.wheelsButton.connect("clicked()", self._installFromFolder)
         self.ui.repairButton.connect("clicked()", self._repair)
-        self.installer.changed.connect(self._showInstallation)
+        self._installer.changed.connect(self._showInstallation)
         workspace.readinessChanged.connect(self._onReadiness)
         workspace.projectChanged.connect(self._onProjectChanged)
         self._onOwnOverlap(False)
@@ -83,12 +86,12 @@ class AdvancedPanel(Section):
         self._applyOptions()
 
     def cleanup(self) -> None:
-        """Lets go of the workspace."""
+        """Lets go of workspace and installer."""
+        self._installer.changed.disconnect(self._showInstallation)
         self.workspace.readinessChanged.disconnect(self._onReadiness)
         self.workspace.projectChanged.disconnect(self._onProjectChanged)
         self._models.cleanup()
         self._log.cleanup()
-        self.installer.cleanup()
 
     def _guarded(self, action: Callable[[], None]) -> None:
         with self.errorsShown():
@@ -164,9 +167,10 @@ class AdvancedPanel(Section):
     def _installFromFolder(self) -> None:
         folder = self.dialogs.chooseFolder(_("Folder with the Python packages (.whl files)"))
         if folder:
-            self.installer.startFromFolder(folder)
+            self._installer.startFromFolder(folder)
 
     def _repair(self) -> None:
+        self._installer.failure = ""  # what was wrong then may have been mended by hand
         self._repairing = True
         self.workspace.checkReadiness()
 
@@ -176,19 +180,21 @@ class AdvancedPanel(Section):
             self._repairing = False
             plan = self.workspace.installation.installPlan(readiness)
             if readiness.error is None and not plan.nothing and not plan.byHand:
-                self.installer.start(plan)
+                self._installer.start(plan)
         self._showInstallation()
 
     def _showInstallation(self) -> None:
-        readiness, installer = self.workspace.readiness, self.installer
+        readiness, installer = self.workspace.readiness, self._installer
+        plan = None if readiness is None else self.workspace.installation.installPlan(readiness)
+        missing = "" if readiness is None or plan is None else missingInWords(readiness, plan)
         busy = installer.running or self.workspace.checkingReadiness
-        self.ui.wheelsButton.enabled = self.ui.repairButton.enabled = not busy
-        text = installer.step or installer.failure
+        self.ui.repairButton.enabled = not busy and not installer.restartNeeded
+        # What computes in another Python is not installed into Slicer's.
+        self.ui.wheelsButton.enabled = not busy and not (plan is not None and plan.byHand)
+        text = installer.step or (installer.failure if missing else "")
         if not text and self.workspace.checkingReadiness:
             text = _("Looking at what is installed …")
-        elif not text and readiness is not None:
-            plan = self.workspace.installation.installPlan(readiness)
+        elif not text and readiness is not None and plan is not None:
             nothing = _("There is nothing to repair.") if readiness.ready else ""
-            parts = (missingInWords(readiness, plan), versionsInWords(readiness), nothing, plan.byHand)
-            text = " ".join(filter(None, parts))
+            text = " ".join(filter(None, (missing, versionsInWords(readiness), nothing, plan.byHand)))
         self._tell(self.ui.installLabel, text)

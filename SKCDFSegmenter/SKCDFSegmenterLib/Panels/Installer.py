@@ -29,7 +29,7 @@ Step = tuple[str, Callable[[], None]]
 
 
 class Installer:
-    """One installation at a time.
+    """One installation at a time: the panel has one installer, since Slicer answers clicks while pip works.
 
     Args:
         workspace: knows what is missing.
@@ -149,8 +149,13 @@ class Installer:
 
     def _installExtension(self) -> None:
         manager = slicer.app.extensionsManagerModel()
+        interactive = manager.interactive
         manager.interactive = False  # the user has agreed already
-        if not manager.installExtensionFromServer(EXTENSION, False):
+        try:
+            isInstalled = manager.installExtensionFromServer(EXTENSION, False)
+        finally:
+            manager.interactive = interactive
+        if not isInstalled:
             raise SkcdfError(
                 _("The extension PyTorch could not be installed."),
                 _("Install it in the Extensions Manager, restart Slicer, and press Set up PyTorch again."),

@@ -15,6 +15,7 @@ from ..Texts import _
 from ..Workspace import Workspace
 from .Dialogs import Dialogs
 from .ImportDialog import ImportDialog
+from .Installer import Installer
 from .NewProjectDialog import NewProjectDialog
 from .PhantomStart import PhantomStart
 from .Section import Section
@@ -30,12 +31,15 @@ class ProjectPanel(Section):
         uiFolder: the folder of the ``.ui`` files.
         workspace: does the work.
         dialogs: questions to the user.
+        installer: the panel's one installer.
     """
 
-    def __init__(self, uiFolder: Path | str, workspace: Workspace, dialogs: Dialogs) -> None:
+    def __init__(
+        self, uiFolder: Path | str, workspace: Workspace, dialogs: Dialogs, installer: Installer
+    ) -> None:
         super().__init__(uiFolder, "ProjectPanel", workspace, dialogs)
         self._uiFolder = uiFolder
-        self.setUp = SetUpLine(self.ui, workspace, dialogs)
+        self.setUp = SetUpLine(self.ui, workspace, dialogs, installer)
         self._phantom = PhantomStart(workspace, dialogs, self._tell)
         self.newProjectDialog: NewProjectDialog | None = None
         self.importDialog: ImportDialog | None = None
