@@ -106,6 +106,20 @@ def test_a_failure_that_was_mended_by_hand_is_forgotten_everywhere(slicer, panel
     assert "There is nothing to repair." in panel.advanced.ui.installLabel.text
 
 
+def test_a_panel_that_goes_while_pip_works_begins_nothing_more(slicer, panel, dialogs, monkeypatch):
+    worked: list[str] = []
+
+    def pip(_arguments: Any) -> None:
+        panel.cleanup()  # the user quits, or reloads the module
+        worked.append("to its end")
+
+    monkeypatch.setattr(slicer.util, "pip_install", pip, raising=False)
+    dialogs.answer("Install", "Install")
+    user.click(panel.project.ui.setUpButton)
+    assert user.pump(lambda: worked, 30)
+    assert not panel.workspace.checkingReadiness, "nobody would end that child"
+
+
 class TestExtension:
     """Slicer gets the extension PyTorch because of *Repair…* in Advanced."""
 

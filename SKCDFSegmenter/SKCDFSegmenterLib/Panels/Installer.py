@@ -48,6 +48,7 @@ class Installer:
         self.step = self.failure = ""
         self.restartNeeded = False
         self._steps: list[Step] = []
+        self._isOver = False
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(_PAINT_MS)
@@ -110,15 +111,17 @@ class Installer:
         slicer.util.openSaveDataDialog()
 
     def cleanup(self) -> None:
-        """Begins no further step."""
+        """Begins nothing any more, also where a step is under way: Slicer may be quit while pip works."""
         self._timer.stop()
-        self._steps.clear()
+        self._isOver = True
 
     def _begin(self, steps: list[Step]) -> None:
         self._steps, self.failure = steps, ""
         self._next()
 
     def _next(self) -> None:
+        if self._isOver:
+            return
         self.step = self._steps[0][0] if self._steps else ""
         self.changed.emit()
         if self._steps:
