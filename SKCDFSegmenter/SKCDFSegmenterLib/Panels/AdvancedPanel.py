@@ -11,7 +11,6 @@ import qt
 from ..CommandLines import ALONE, SCAN, commandLine, scanFile, segmentArguments
 from ..ModelCatalogue import findChoice
 from ..PanelSettings import segmentationSettings, trainingSettings
-from ..ProjectWords import breakable
 from ..RegionOfInterest import regionBox
 from ..SetUpWords import missingInWords, versionsInWords
 from ..Texts import _
@@ -19,6 +18,7 @@ from ..Workspace import Workspace, WorkspaceOptions
 from .DeleteFiles import DeleteFiles
 from .Dialogs import Dialogs
 from .Installer import Installer
+from .Lines import showLine
 from .LogView import LogView
 from .ModelExchange import ModelExchange
 from .PythonChoice import PythonChoice
@@ -67,7 +67,7 @@ class AdvancedPanel(Section):
         workspace.projectChanged.connect(self._onProjectChanged)
         self._onOwnOverlap(False)
         self._onProjectChanged()
-        self._tell(self.ui.commandLabel, "")
+        showLine(self.ui.commandLabel, "")
         self._showInstallation()
 
     def setParameterNode(self, parameterNode: Any) -> None:
@@ -97,10 +97,6 @@ class AdvancedPanel(Section):
         with self.errorsShown():
             action()
 
-    def _tell(self, label: Any, text: str) -> None:
-        label.text = breakable(text)
-        label.visible = bool(text)
-
     def _applyOptions(self) -> None:
         node = self.parameterNode
         if node is not None:
@@ -123,7 +119,7 @@ class AdvancedPanel(Section):
         for button in (self.ui.copyTrainButton, self.ui.showFilesButton, self.ui.sizesButton):
             button.enabled = isOpen
         self._files.close()
-        self._tell(self.ui.filesLabel, "" if isOpen else _("No project folder is open."))
+        showLine(self.ui.filesLabel, "" if isOpen else _("No project folder is open."))
 
     def _copySegment(self) -> None:
         self._guarded(self._copySegmentLine)
@@ -132,7 +128,7 @@ class AdvancedPanel(Section):
         node = self.parameterNode
         choice = findChoice(self.workspace.models(), "" if node is None else node.modelReference)
         if node is None or choice is None:
-            self._tell(self.ui.commandLabel, _("There is no model to segment with."))
+            showLine(self.ui.commandLabel, _("There is no model to segment with."))
             return
         volume, region = node.inputVolume, node.region
         box = regionBox(region, volume) if region is not None and volume is not None else None
@@ -140,7 +136,7 @@ class AdvancedPanel(Section):
         text = _("Copied.")
         if not scanFile(volume):
             text += " " + _("The scan is in no file: put its file in the place of {name}.").format(name=SCAN)
-        self._tell(self.ui.commandLabel, text)
+        showLine(self.ui.commandLabel, text)
 
     def _copyTrain(self) -> None:
         self._guarded(self._copyTrainLine)
@@ -151,7 +147,7 @@ class AdvancedPanel(Section):
         project = self.workspace.pool.requireProject()
         settings = trainingSettings(self.parameterNode)
         self._copy(self.workspace.teaching.arguments(settings, project.new_run()))
-        self._tell(self.ui.commandLabel, _("Copied."))
+        showLine(self.ui.commandLabel, _("Copied."))
 
     def _copy(self, arguments: list[str]) -> None:
         qt.QApplication.clipboard().setText(commandLine(self.workspace.command([ALONE, *arguments])))
@@ -162,7 +158,7 @@ class AdvancedPanel(Section):
     def _openFolder(self) -> None:
         root = str(self.workspace.pool.requireProject().root)
         if not qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(root)):
-            self._tell(self.ui.filesLabel, _("They are in {folder}").format(folder=root))
+            showLine(self.ui.filesLabel, _("They are in {folder}").format(folder=root))
 
     def _installFromFolder(self) -> None:
         folder = self.dialogs.chooseFolder(_("Folder with the Python packages (.whl files)"))
@@ -197,4 +193,4 @@ class AdvancedPanel(Section):
         elif not text and readiness is not None and plan is not None:
             nothing = _("There is nothing to repair.") if readiness.ready else ""
             text = " ".join(filter(None, (missing, versionsInWords(readiness), nothing, plan.byHand)))
-        self._tell(self.ui.installLabel, text)
+        showLine(self.ui.installLabel, text)

@@ -10,12 +10,13 @@ import qt
 from skcdf.errors import SkcdfError
 
 from ..NewProject import NewProject
-from ..ProjectWords import breakable, projectCounts, projectTitle, projectWarning
+from ..ProjectWords import projectCounts, projectTitle, projectWarning
 from ..Texts import _
 from ..Workspace import Workspace
 from .Dialogs import Dialogs
 from .ImportDialog import ImportDialog
 from .Installer import Installer
+from .Lines import showLine
 from .NewProjectDialog import NewProjectDialog
 from .PhantomStart import PhantomStart
 from .Section import Section
@@ -149,8 +150,7 @@ class ProjectPanel(Section):
     def _tell(self, text: str) -> None:
         self._isBeforeSegment = False
         self._waiting = False
-        self.ui.warningLabel.text = breakable(text)
-        self.ui.warningLabel.visible = bool(text)
+        showLine(self.ui.warningLabel, text)
 
     def _mayChange(self) -> bool:
         """Whether another project may take the place of this one; says so where not."""

@@ -14,6 +14,7 @@ from ..Texts import _
 from ..Workspace import Workspace
 from .Dialogs import Dialogs
 from .Installer import Installer
+from .Lines import showLine
 
 _LOOK_AFTER_MS = 50
 """After the module was opened: the panel is there first."""
@@ -90,8 +91,7 @@ class SetUpLine:
 
     def _showPlan(self, readiness: Readiness, plan: InstallPlan, busy: bool) -> None:
         lines = [] if self._installer.running else findings(readiness, plan)
-        self.ui.findingsLabel.text = breakable("\n".join(f"• {line}" for line in lines))
-        self.ui.findingsLabel.visible = bool(lines)
+        showLine(self.ui.findingsLabel, "\n".join(f"• {line}" for line in lines))
         isPossible = not busy and not isHopeless(readiness, plan)
         canInstall = readiness.error is None and not plan.nothing and not plan.byHand
         for button, isMeant in ((self.ui.setUpButton, not plan.repair), (self.ui.repairButton, plan.repair)):
