@@ -89,6 +89,30 @@ class SKCDFSegmenterParameterNode:
     timeBudgetMinutes: Annotated[int, WithinRange(0, 10080), Default(30)]
 
 
+class SceneParameters(SKCDFSegmenterParameterNode):
+    """The parameters, of which widgets can let go: Slicer's own leave an observer behind when a gui is disconnected,
+    which keeps them and their observers of every field as long as the scene's node."""
+
+    def __init__(self, parameterNode):
+        super().__init__(parameterNode)
+        self._newTags, self._guiTags = [], {}
+
+    def AddObserver(self, event, callback, priority=0.0):
+        self._newTags.append(super().AddObserver(event, callback, priority))
+        return self._newTags[-1]
+
+    def connectParametersToGui(self, mapping):
+        self._newTags = []
+        gui = super().connectParametersToGui(mapping)
+        self._guiTags[gui] = self._newTags
+        return gui
+
+    def disconnectGui(self, guiTag):
+        super().disconnectGui(guiTag)
+        for tag in self._guiTags.pop(guiTag, ()):
+            self.RemoveObserver(tag)
+
+
 class SKCDFSegmenterWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """Glue between Slicer and the panel."""
 
@@ -152,11 +176,14 @@ class SKCDFSegmenterWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def setParameterNode(self, parameterNode):
         """Binds the panel to a parameter node, or to none."""
+        # The node itself is observed: whatever was, the mixin keeps, and these parameters are made anew each time.
         if self._parameterNode is not None:
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged)
+            node = self._parameterNode.parameterNode
+            self.removeObserver(node, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged)
         self._parameterNode = parameterNode
         if parameterNode is not None:
-            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged)
+            node = parameterNode.parameterNode
+            self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged)
         if self.panel is not None:
             self.panel.setParameterNode(parameterNode)
 
@@ -174,10 +201,10 @@ class SKCDFSegmenterLogic(ScriptedLoadableModuleLogic):
     def getParameterNode(self):
         """The scene's parameters of this module."""
         node = super().getParameterNode()
-        # Slicer leaves observers on it. Were the node's last name in Python gone, as after a reload, Python would
-        # collect them, and VTK would still call them: the application would crash.
+        # Were the node's last name in Python gone, as after a reload, Python would collect what still observes it, and
+        # VTK would still call that: the application would crash.
         slicer.mrmlScene.skcdfParameterNode = node
-        return SKCDFSegmenterParameterNode(node)
+        return SceneParameters(node)
 
     @property
     def workspace(self):

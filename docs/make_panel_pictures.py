@@ -85,7 +85,7 @@ def draw_without_torch(slicer: Any, folder: Path) -> None:
     with mock.patch("sysconfig.get_path", return_value=SITE_PACKAGES):
         home = HOME / "without torch"
         doctorSays(home, "missing", "missing", **ROOM)
-        bench = SectionBench(ProjectPanel, makeWorkspace(home), parameters())
+        bench = SectionBench(ProjectPanel, makeWorkspace(home), parameters(), installs=True)
         bench.widen(PANEL_WIDTH)
         bench.section.enter()
         user.pump(lambda: bench.workspace.readiness is not None, 60)

@@ -1,6 +1,6 @@
 """Whether the child's Python has what it needs, found out in a child, and how to get it.
 
-The application itself never imports torch: on some computers that ends it.
+The application itself never imports torch, not even to install it: on some computers that ends it.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class Installation:
         if state in ("half", "broken"):  # pip takes what is there for good, and would leave it
             with self._told("PyTorch", isRemoval=True):
                 logic.uninstallTorch()
-        with self._told("PyTorch"):
+        with self._told("PyTorch"), _torchKeptOut():
             logic.installTorch(askConfirmation=False, torchVersionRequirement=TORCH_REQUIREMENT)
 
     def installRequirements(self, requirementsFile: Path | str) -> None:
@@ -290,6 +290,26 @@ class _Look:
         # 1 is the doctor's word for "something lacks", and Python's for a program that failed.
         isWell = self._exitCode == 0 or (self._exitCode == 1 and self._output)
         return "" if isWell else words or _("It failed.")
+
+
+@contextmanager
+def _torchKeptOut() -> Iterator[None]:
+    """Inside, nothing in this process can import torch; what was loaded before is back afterwards.
+
+    The PyTorch extension imports in the end what it has installed. A torch that ends the process would take the scene
+    with it, and one that fails cannot be removed again before a restart; the look that follows finds both in a child.
+    """
+    loaded = sys.modules.get("torch")
+    sys.modules["torch"] = None  # Python's way to say that there is no such module
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+    finally:
+        del sys.modules["torch"]
+        if loaded is not None:
+            sys.modules["torch"] = loaded
 
 
 def _isOwnPython(readiness: Readiness) -> bool:

@@ -247,9 +247,38 @@ class TestTorch:
         bench("missing").installation.installTorch()
         assert extension.asked == [(False, ">=2.2")]
 
+    def test_the_application_does_not_import_what_may_end_it(self, bench, monkeypatch, tmp_path):
+        (tmp_path / "torch.py").write_text("raise SystemExit('the application has ended')")
+        monkeypatch.syspath_prepend(str(tmp_path))
+        monkeypatch.delitem(sys.modules, "torch", raising=False)
+        installed = []
+
+        class PyTorchUtilsLogic:
+            def installTorch(self, **_options):
+                installed.append("torch")
+                import torch  # as the extension does in the end
+
+                return torch
+
+        extension = types.ModuleType("PyTorchUtils")
+        extension.PyTorchUtilsLogic = PyTorchUtilsLogic
+        monkeypatch.setitem(sys.modules, "PyTorchUtils", extension)
+        bench("missing").installation.installTorch()
+        assert installed and "torch" not in sys.modules
+
+    def test_what_another_module_has_loaded_stays_loaded(self, bench, monkeypatch):
+        monkeypatch.setitem(sys.modules, "torch", loaded := types.ModuleType("torch"))
+        self.install(bench, monkeypatch, "missing")
+        assert sys.modules["torch"] is loaded
+
     @pytest.mark.parametrize(
         "error",
-        [subprocess.CalledProcessError(1, "pip"), ImportError("a library is missing"), OSError("no network")],
+        [
+            subprocess.CalledProcessError(1, "pip"),
+            ModuleNotFoundError("No module named 'light_the_torch'", name="light_the_torch"),
+            ImportError("a library is missing"),
+            OSError("no network"),
+        ],
     )
     def test_a_failure_says_what_to_check(self, bench, monkeypatch, error):
         with pytest.raises(SkcdfError, match="PyTorch: not installed") as raised:

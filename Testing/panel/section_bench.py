@@ -31,15 +31,19 @@ class SectionBench:
         kind: the section's class.
         workspace: does its work.
         parameterNode: the scene's parameters.
+        installs: whether it takes the panel's installer.
     """
 
-    def __init__(self, kind: Any, workspace: Any, parameterNode: Any) -> None:
+    def __init__(self, kind: Any, workspace: Any, parameterNode: Any, installs: bool = False) -> None:
         import qt
 
         from SKCDFSegmenterLib.Panels.Dialogs import Dialogs
+        from SKCDFSegmenterLib.Panels.Installer import Installer
 
         self.workspace, self.parameterNode = workspace, parameterNode
-        self.section = kind(UI_FOLDER, workspace, Dialogs())
+        dialogs = Dialogs()
+        self.installer = Installer(workspace, dialogs)
+        self.section = kind(UI_FOLDER, workspace, dialogs, *[self.installer] * installs)
         self.ui = self.section.ui
         self._timer = qt.QTimer()
         self._timer.setInterval(50)
@@ -71,6 +75,7 @@ class SectionBench:
     def close(self) -> None:
         """Takes everything away, as quitting does."""
         self._timer.stop()
+        self.installer.cleanup()
         self.section.setParameterNode(None)
         self.section.cleanup()
         self.workspace.shutdown()

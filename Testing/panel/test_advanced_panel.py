@@ -27,7 +27,7 @@ def bench(slicer, tmp_path):
     """The section unfolded, with a project."""
     from SKCDFSegmenterLib.Panels.AdvancedPanel import AdvancedPanel
 
-    made = SectionBench(AdvancedPanel, makeWorkspace(), parameters())
+    made = SectionBench(AdvancedPanel, makeWorkspace(), parameters(), installs=True)
     made.workspace.createProject(tmp_path / "Clinic", ABDOMEN, "CT")
     user.unfold(made.ui.advancedSection)
     yield made
@@ -251,14 +251,14 @@ class TestFiles:
         dialogs.answer("Delete for good", "Delete")
         user.click(bench.ui.deleteButton)
         assert not cache.exists() and bench.workspace.project is not None
-        assert bench.ui.filesLabel.text == "Deleted: 2.0 MB." and not bench.ui.deleteBox.isVisible()
+        assert self.said(bench) == "Deleted: 2.0 MB." and not bench.ui.deleteBox.isVisible()
 
     def test_an_empty_part_is_not_said_to_be_deleted(self, bench, dialogs):
         user.click(bench.ui.sizesButton)
         self.tick(bench, "Intermediate results")
         dialogs.answer("Delete for good", "Delete")
         user.click(bench.ui.deleteButton)
-        assert bench.ui.filesLabel.text == "There was nothing to delete."
+        assert self.said(bench) == "There was nothing to delete."
 
     def test_somebody_elses_file_stays_and_is_named(self, bench, dialogs):
         letter = bench.workspace.project.runs_folder / "letter.txt"
@@ -267,8 +267,10 @@ class TestFiles:
         self.tick(bench, "Trainings")
         dialogs.answer("Delete for good", "Delete")
         user.click(bench.ui.deleteButton)
-        assert letter.exists() and "letter.txt" in bench.ui.filesLabel.text
-        assert bench.ui.filesLabel.text.startswith("There was nothing to delete.")
+        assert letter.exists() and "letter.txt" in self.said(bench)
+        assert self.said(bench).startswith("There was nothing to delete.")
+        user.click(bench.ui.sizesButton)
+        assert not bench.ui.filesLabel.isVisible(), "that was of the last time"
 
     def test_the_whole_project_goes_and_is_closed(self, bench, dialogs):
         root = bench.workspace.project.root
@@ -277,11 +279,17 @@ class TestFiles:
         dialogs.answer("Delete for good", "Delete")
         user.click(bench.ui.deleteButton)
         assert not root.exists() and bench.workspace.project is None
+        assert self.said(bench).startswith("Deleted: ")
 
     def test_keeping_all_closes_the_list(self, bench):
         user.click(bench.ui.sizesButton)
         user.click(bench.ui.keepButton)
         assert not bench.ui.deleteBox.isVisible()
+
+    def said(self, bench: Any) -> str:
+        """What stands below the buttons, for the user to see."""
+        assert bench.ui.filesLabel.isVisible()
+        return str(bench.ui.filesLabel.text)
 
     def tick(self, bench: Any, words: str) -> None:
         items = [bench.ui.partsList.item(i) for i in range(bench.ui.partsList.count)]
@@ -362,7 +370,7 @@ class TestRepair:
         from SKCDFSegmenterLib.Panels.AdvancedPanel import AdvancedPanel
 
         doctorSays(tmp_path)
-        made = SectionBench(AdvancedPanel, makeWorkspace(tmp_path), parameters())
+        made = SectionBench(AdvancedPanel, makeWorkspace(tmp_path), parameters(), installs=True)
         user.unfold(made.ui.advancedSection)
         yield made
         made.close()

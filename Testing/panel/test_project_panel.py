@@ -21,7 +21,7 @@ def bench(slicer):
     """The head by itself, before any look at the computer."""
     from SKCDFSegmenterLib.Panels.ProjectPanel import ProjectPanel
 
-    made = SectionBench(ProjectPanel, makeWorkspace(), parameters())
+    made = SectionBench(ProjectPanel, makeWorkspace(), parameters(), installs=True)
     yield made
     made.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -49,3 +50,28 @@ def test_the_scenes_parameters_outlive_the_panel(slicer, module):
     node = slicer.mrmlScene.GetSingletonNode("SKCDFSegmenter", "vtkMRMLScriptedModuleNode")
     node.SetParameter("device", "cpu")
     assert module.logic.getParameterNode().device == "cpu"
+
+
+def test_opening_the_module_again_and_again_leaves_nothing_on_the_scenes_parameters(slicer, module):
+    node = slicer.mrmlScene.GetSingletonNode("SKCDFSegmenter", "vtkMRMLScriptedModuleNode")
+
+    def observers() -> int:
+        newest = node.AddObserver("NoEvent", lambda _caller, _event: None)
+        node.RemoveObserver(newest)
+        return sum(node.GetCommand(tag) is not None for tag in range(1, newest))
+
+    bound = observers()
+    for _turn in range(3):
+        shown = weakref.ref(module._parameterNode)
+        module.parent.exit()
+        gc.collect()
+        assert shown() is None, "what was shown of the scene is kept"
+        module.parent.enter()
+    assert observers() == bound
+    module._parameterNode.keepWarmMinutes = 25
+    assert module.panel.advanced.ui.keepWarmSpinBox.value == 25
+    module.panel.advanced.ui.keepWarmSpinBox.value = 35
+    assert module.logic.getParameterNode().keepWarmMinutes == 35
+    module.parent.exit()
+    gc.collect()
+    assert observers() == 0

@@ -23,7 +23,7 @@ def home(tmp_path):
 def bench(slicer, home):
     from SKCDFSegmenterLib.Panels.ProjectPanel import ProjectPanel
 
-    made = SectionBench(ProjectPanel, makeWorkspace(home), parameters())
+    made = SectionBench(ProjectPanel, makeWorkspace(home), parameters(), installs=True)
     yield made
     made.close()
 
@@ -77,7 +77,7 @@ def look(bench: Any) -> None:
 
 def settle(bench: Any) -> None:
     """Waits until nothing is installed or looked for any more."""
-    busy = lambda: bench.section.setUp.installer.running or bench.workspace.checkingReadiness  # noqa: E731
+    busy = lambda: bench.installer.running or bench.workspace.checkingReadiness  # noqa: E731
     assert user.pump(lambda: not busy(), 30)
     user.pump(seconds=0.1)  # the panel finds its size
 
@@ -218,7 +218,7 @@ class TestRestart:
         return done
 
     def test_with_nothing_to_save_nothing_is_asked(self, slicer, bench, dialogs, restarts):
-        bench.section.setUp.installer.restart()
+        bench.installer.restart()
         assert restarts == ["restart"] and not dialogs.shown
 
     def test_what_is_not_saved_can_be_saved_first(self, slicer, bench, dialogs, restarts):
@@ -226,13 +226,13 @@ class TestRestart:
 
         slicer.util.addVolumeFromArray(np.zeros((4, 5, 6), np.int16), name="CT")
         dialogs.answer("Restart Slicer", "Save…")
-        bench.section.setUp.installer.restart()
+        bench.installer.restart()
         assert restarts == ["save"]
         dialogs.answer("Restart Slicer", "Cancel")
-        bench.section.setUp.installer.restart()
+        bench.installer.restart()
         assert restarts == ["save"]
         dialogs.answer("Restart Slicer", "Restart without saving")
-        bench.section.setUp.installer.restart()
+        bench.installer.restart()
         assert restarts == ["save", "restart"]
 
 
@@ -254,7 +254,7 @@ def test_a_slicer_without_its_python_is_told(bench, home, screenshot):
 def test_the_engines_own_doctor_is_understood(slicer):
     from SKCDFSegmenterLib.Panels.ProjectPanel import ProjectPanel
 
-    bench = SectionBench(ProjectPanel, makeWorkspace(), parameters())
+    bench = SectionBench(ProjectPanel, makeWorkspace(), parameters(), installs=True)
     try:
         bench.section.enter()
         assert user.pump(lambda: bench.workspace.readiness is not None, 120)

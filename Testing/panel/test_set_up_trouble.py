@@ -27,7 +27,7 @@ def home(tmp_path):
 def bench(slicer, home):
     from SKCDFSegmenterLib.Panels.ProjectPanel import ProjectPanel
 
-    made = SectionBench(ProjectPanel, makeWorkspace(home), parameters())
+    made = SectionBench(ProjectPanel, makeWorkspace(home), parameters(), installs=True)
     yield made
     made.close()
 
@@ -93,7 +93,7 @@ def look(bench: Any) -> None:
 
 
 def settle(bench: Any) -> None:
-    busy = lambda: bench.section.setUp.installer.running or bench.workspace.checkingReadiness  # noqa: E731
+    busy = lambda: bench.installer.running or bench.workspace.checkingReadiness  # noqa: E731
     assert user.pump(lambda: not busy(), PATIENCE_S)
     user.pump(seconds=0.1)
 

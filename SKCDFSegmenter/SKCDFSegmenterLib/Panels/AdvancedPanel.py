@@ -11,7 +11,6 @@ import qt
 from ..CommandLines import ALONE, SCAN, commandLine, scanFile, segmentArguments
 from ..ModelCatalogue import findChoice
 from ..PanelSettings import segmentationSettings, trainingSettings
-from ..ProjectWords import breakable
 from ..RegionOfInterest import regionBox
 from ..SetUpWords import missingInWords, versionsInWords
 from ..Texts import _
@@ -19,6 +18,7 @@ from ..Workspace import Workspace, WorkspaceOptions
 from .DeleteFiles import DeleteFiles
 from .Dialogs import Dialogs
 from .Installer import Installer
+from .Lines import showLine
 from .LogView import LogView
 from .ModelExchange import ModelExchange
 from .PythonChoice import PythonChoice
@@ -34,11 +34,14 @@ class AdvancedPanel(Section):
         uiFolder: the folder of the ``.ui`` files.
         workspace: does the work.
         dialogs: questions to the user.
+        installer: the panel's one installer.
     """
 
-    def __init__(self, uiFolder: Path | str, workspace: Workspace, dialogs: Dialogs) -> None:
+    def __init__(
+        self, uiFolder: Path | str, workspace: Workspace, dialogs: Dialogs, installer: Installer
+    ) -> None:
         super().__init__(uiFolder, "AdvancedPanel", workspace, dialogs)
-        self.installer = Installer(workspace, dialogs)
+        self._installer = installer
         self._python = PythonChoice(self.ui, workspace, dialogs, self._onPythonChosen)
         self._files = DeleteFiles(self.ui, workspace, dialogs, self._guarded)
         self._models = ModelExchange(self.ui, workspace, dialogs, self._guarded)
@@ -59,12 +62,12 @@ class AdvancedPanel(Section):
         self.ui.showFilesButton.connect("clicked()", self._showFiles)
         self.ui.wheelsButton.connect("clicked()", self._installFromFolder)
         self.ui.repairButton.connect("clicked()", self._repair)
-        self.installer.changed.connect(self._showInstallation)
+        self._installer.changed.connect(self._showInstallation)
         workspace.readinessChanged.connect(self._onReadiness)
         workspace.projectChanged.connect(self._onProjectChanged)
         self._onOwnOverlap(False)
         self._onProjectChanged()
-        self._tell(self.ui.commandLabel, "")
+        showLine(self.ui.commandLabel, "")
         self._showInstallation()
 
     def setParameterNode(self, parameterNode: Any) -> None:
@@ -83,20 +86,16 @@ class AdvancedPanel(Section):
         self._applyOptions()
 
     def cleanup(self) -> None:
-        """Lets go of the workspace."""
+        """Lets go of workspace and installer."""
+        self._installer.changed.disconnect(self._showInstallation)
         self.workspace.readinessChanged.disconnect(self._onReadiness)
         self.workspace.projectChanged.disconnect(self._onProjectChanged)
         self._models.cleanup()
         self._log.cleanup()
-        self.installer.cleanup()
 
     def _guarded(self, action: Callable[[], None]) -> None:
         with self.errorsShown():
             action()
-
-    def _tell(self, label: Any, text: str) -> None:
-        label.text = breakable(text)
-        label.visible = bool(text)
 
     def _applyOptions(self) -> None:
         node = self.parameterNode
@@ -120,7 +119,7 @@ class AdvancedPanel(Section):
         for button in (self.ui.copyTrainButton, self.ui.showFilesButton, self.ui.sizesButton):
             button.enabled = isOpen
         self._files.close()
-        self._tell(self.ui.filesLabel, "" if isOpen else _("No project folder is open."))
+        showLine(self.ui.filesLabel, "" if isOpen else _("No project folder is open."))
 
     def _copySegment(self) -> None:
         self._guarded(self._copySegmentLine)
@@ -129,7 +128,7 @@ class AdvancedPanel(Section):
         node = self.parameterNode
         choice = findChoice(self.workspace.models(), "" if node is None else node.modelReference)
         if node is None or choice is None:
-            self._tell(self.ui.commandLabel, _("There is no model to segment with."))
+            showLine(self.ui.commandLabel, _("There is no model to segment with."))
             return
         volume, region = node.inputVolume, node.region
         box = regionBox(region, volume) if region is not None and volume is not None else None
@@ -137,7 +136,7 @@ class AdvancedPanel(Section):
         text = _("Copied.")
         if not scanFile(volume):
             text += " " + _("The scan is in no file: put its file in the place of {name}.").format(name=SCAN)
-        self._tell(self.ui.commandLabel, text)
+        showLine(self.ui.commandLabel, text)
 
     def _copyTrain(self) -> None:
         self._guarded(self._copyTrainLine)
@@ -148,7 +147,7 @@ class AdvancedPanel(Section):
         project = self.workspace.pool.requireProject()
         settings = trainingSettings(self.parameterNode)
         self._copy(self.workspace.teaching.arguments(settings, project.new_run()))
-        self._tell(self.ui.commandLabel, _("Copied."))
+        showLine(self.ui.commandLabel, _("Copied."))
 
     def _copy(self, arguments: list[str]) -> None:
         qt.QApplication.clipboard().setText(commandLine(self.workspace.command([ALONE, *arguments])))
@@ -159,14 +158,15 @@ class AdvancedPanel(Section):
     def _openFolder(self) -> None:
         root = str(self.workspace.pool.requireProject().root)
         if not qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(root)):
-            self._tell(self.ui.filesLabel, _("They are in {folder}").format(folder=root))
+            showLine(self.ui.filesLabel, _("They are in {folder}").format(folder=root))
 
     def _installFromFolder(self) -> None:
         folder = self.dialogs.chooseFolder(_("Folder with the Python packages (.whl files)"))
         if folder:
-            self.installer.startFromFolder(folder)
+            self._installer.startFromFolder(folder)
 
     def _repair(self) -> None:
+        self._installer.failure = ""  # what was wrong then may have been mended by hand
         self._repairing = True
         self.workspace.checkReadiness()
 
@@ -176,19 +176,21 @@ class AdvancedPanel(Section):
             self._repairing = False
             plan = self.workspace.installation.installPlan(readiness)
             if readiness.error is None and not plan.nothing and not plan.byHand:
-                self.installer.start(plan)
+                self._installer.start(plan)
         self._showInstallation()
 
     def _showInstallation(self) -> None:
-        readiness, installer = self.workspace.readiness, self.installer
+        readiness, installer = self.workspace.readiness, self._installer
+        plan = None if readiness is None else self.workspace.installation.installPlan(readiness)
+        missing = "" if readiness is None or plan is None else missingInWords(readiness, plan)
         busy = installer.running or self.workspace.checkingReadiness
-        self.ui.wheelsButton.enabled = self.ui.repairButton.enabled = not busy
-        text = installer.step or installer.failure
+        self.ui.repairButton.enabled = not busy and not installer.restartNeeded
+        # What computes in another Python is not installed into Slicer's.
+        self.ui.wheelsButton.enabled = not busy and not (plan is not None and plan.byHand)
+        text = installer.step or (installer.failure if missing else "")
         if not text and self.workspace.checkingReadiness:
             text = _("Looking at what is installed …")
-        elif not text and readiness is not None:
-            plan = self.workspace.installation.installPlan(readiness)
+        elif not text and readiness is not None and plan is not None:
             nothing = _("There is nothing to repair.") if readiness.ready else ""
-            parts = (missingInWords(readiness, plan), versionsInWords(readiness), nothing, plan.byHand)
-            text = " ".join(filter(None, parts))
-        self._tell(self.ui.installLabel, text)
+            text = " ".join(filter(None, (missing, versionsInWords(readiness), nothing, plan.byHand)))
+        showLine(self.ui.installLabel, text)

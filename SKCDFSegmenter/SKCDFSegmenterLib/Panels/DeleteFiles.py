@@ -9,10 +9,11 @@ import qt
 
 from skcdf.project import PARTS, Project
 
-from ..ProjectWords import breakable, sizeInWords
+from ..ProjectWords import sizeInWords
 from ..Texts import _
 from ..Workspace import Workspace
 from .Dialogs import Dialogs
+from .Lines import showLine
 
 WHOLE = "project"
 
@@ -60,7 +61,7 @@ class DeleteFiles:
             item.setFlags(qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
             item.setCheckState(qt.Qt.Unchecked)
         self._ui.partsList.blockSignals(False)
-        self._ui.filesLabel.text = ""
+        showLine(self._ui.filesLabel, "")
         self._ui.deleteBox.visible = True
         self._onTicked()
 
@@ -105,7 +106,7 @@ class DeleteFiles:
             text += " " + _("These are not the project's and stay: {files}").format(
                 files=", ".join(map(str, left))
             )
-        self._ui.filesLabel.text = breakable(text)
+        showLine(self._ui.filesLabel, text)
 
     def _freed(self, project: Project, parts: list[str]) -> int:
         """Bytes that were there and are not any more."""

@@ -11,12 +11,12 @@ from ..EngineWorker import Answer
 from ..ImportDecisions import ImportDecisions
 from ..ImportStaging import FILE_PATTERN
 from ..ImportWords import blockerWords, progressWords, shortened, summaryWords
-from ..ProjectWords import breakable
 from ..Texts import _, plural
 from ..Workspace import Workspace
 from .Dialogs import Dialogs
 from .ImportSource import ImportSource
 from .ImportTables import CasesTable, LabelsTable
+from .Lines import showLine
 from .Window import Window
 
 
@@ -114,9 +114,8 @@ class ImportDialog(Window):
         self._show()
 
     def _tell(self, text: str, toolTip: str = "") -> None:
-        self.ui.stateLabel.text = breakable(text)
+        showLine(self.ui.stateLabel, text)
         self.ui.stateLabel.toolTip = toolTip
-        self.ui.stateLabel.visible = bool(text)
 
     def _show(self) -> None:
         running, result = bool(self._request), self._result

@@ -29,7 +29,7 @@ Step = tuple[str, Callable[[], None]]
 
 
 class Installer:
-    """One installation at a time.
+    """One installation at a time: the panel has one installer, since Slicer answers clicks while pip works.
 
     Args:
         workspace: knows what is missing.
@@ -48,6 +48,7 @@ class Installer:
         self.step = self.failure = ""
         self.restartNeeded = False
         self._steps: list[Step] = []
+        self._isOver = False
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(_PAINT_MS)
@@ -110,15 +111,17 @@ class Installer:
         slicer.util.openSaveDataDialog()
 
     def cleanup(self) -> None:
-        """Begins no further step."""
+        """Begins nothing any more, also where a step is under way: Slicer may be quit while pip works."""
         self._timer.stop()
-        self._steps.clear()
+        self._isOver = True
 
     def _begin(self, steps: list[Step]) -> None:
         self._steps, self.failure = steps, ""
         self._next()
 
     def _next(self) -> None:
+        if self._isOver:
+            return
         self.step = self._steps[0][0] if self._steps else ""
         self.changed.emit()
         if self._steps:
@@ -149,8 +152,13 @@ class Installer:
 
     def _installExtension(self) -> None:
         manager = slicer.app.extensionsManagerModel()
+        interactive = manager.interactive
         manager.interactive = False  # the user has agreed already
-        if not manager.installExtensionFromServer(EXTENSION, False):
+        try:
+            isInstalled = manager.installExtensionFromServer(EXTENSION, False)
+        finally:
+            manager.interactive = interactive
+        if not isInstalled:
             raise SkcdfError(
                 _("The extension PyTorch could not be installed."),
                 _("Install it in the Extensions Manager, restart Slicer, and press Set up PyTorch again."),

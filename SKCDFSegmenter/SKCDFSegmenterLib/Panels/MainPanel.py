@@ -12,6 +12,7 @@ from ..Workspace import Workspace
 from .AdvancedPanel import AdvancedPanel
 from .CorrectPanel import CorrectPanel
 from .Dialogs import Dialogs
+from .Installer import Installer
 from .ProjectPanel import ProjectPanel
 from .QuitGuard import QuitGuard
 from .Section import Section
@@ -36,11 +37,12 @@ class MainPanel:
         self.widget.setMRMLScene(slicer.mrmlScene)
         self.ui = slicer.util.childWidgetVariables(self.widget)
         parts = (uiFolder, workspace, self.dialogs)
-        self.project = ProjectPanel(*parts)
+        self.installer = Installer(workspace, self.dialogs)
+        self.project = ProjectPanel(*parts, self.installer)
         self.segment = SegmentPanel(*parts)
         self.correct = CorrectPanel(*parts)
         self.teach = TeachPanel(*parts)
-        self.advanced = AdvancedPanel(*parts)
+        self.advanced = AdvancedPanel(*parts, self.installer)
         self.sections: tuple[Section, ...] = (
             self.project,
             self.segment,
@@ -85,6 +87,7 @@ class MainPanel:
     def cleanup(self) -> None:
         """Called when the application closes and before the module is reloaded; ends all children."""
         self._timer.stop()
+        self.installer.cleanup()
         for section in self.sections:
             section.cleanup()
         self._quitGuard.cleanup()

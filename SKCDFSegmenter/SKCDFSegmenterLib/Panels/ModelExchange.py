@@ -9,10 +9,11 @@ from typing import Any
 from ..CommandRun import CommandOutcome, CommandRun
 from ..ModelCatalogue import findChoice
 from ..ModelFiles import ENDING, exportArguments, importArguments, modelInFile, proposedName
-from ..ProjectWords import breakable, sizeInWords
+from ..ProjectWords import sizeInWords
 from ..Texts import _
 from ..Workspace import Workspace
 from .Dialogs import Dialogs
+from .Lines import showLine
 
 
 class ModelExchange:
@@ -50,8 +51,7 @@ class ModelExchange:
         self._ui.exportModelButton.enabled = not busy
 
     def _tell(self, text: str) -> None:
-        self._ui.modelLabel.text = breakable(text)
-        self._ui.modelLabel.visible = bool(text)
+        showLine(self._ui.modelLabel, text)
         self._show()
 
     def _import(self) -> None:

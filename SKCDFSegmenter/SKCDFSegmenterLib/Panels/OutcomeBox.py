@@ -12,8 +12,9 @@ from ..Texts import _
 from ..TrainingWords import nothingGainedAdvice, nothingGainedWords
 from ..Workspace import Workspace
 from .Dialogs import Dialogs
+from .Lines import showLine
 from .ReportLink import openReport
-from .TeachBox import TeachBox, showText
+from .TeachBox import TeachBox
 from .TextTable import fillTable
 
 
@@ -70,7 +71,7 @@ class OutcomeBox(TeachBox):
             getattr(ui, name).setVisible(candidate is not None and candidate.gained)
         if candidate is None:
             ui.table.setRowCount(0)
-            showText(ui.notesLabel, "")
+            showLine(ui.notesLabel, "")
         elif candidate is not self._shown:
             self._show(candidate)
         ui.table.setVisible(ui.table.rowCount > 0)
@@ -81,7 +82,7 @@ class OutcomeBox(TeachBox):
         ui, comparison = self.ui, candidate.comparison
         self.say("")
         ui.table.setRowCount(0)
-        showText(ui.notesLabel, "")
+        showLine(ui.notesLabel, "")
         ui.reportButton.enabled = candidate.report is not None
         ui.keepButton.toolTip = (
             _("The model in use stays; the new one remains a candidate in the list of versions.")
@@ -89,14 +90,14 @@ class OutcomeBox(TeachBox):
             else _("The model in use stays.")
         )
         if not candidate.gained:
-            showText(ui.recommendationLabel, f"{nothingGainedWords(candidate)} {nothingGainedAdvice()}")
+            showLine(ui.recommendationLabel, f"{nothingGainedWords(candidate)} {nothingGainedAdvice()}")
             return
         if comparison is None:
-            showText(
+            showLine(
                 ui.modelsLabel,
                 _("{line} {version} is new.").format(line=candidate.line, version=candidate.version),
             )
-            showText(ui.recommendationLabel, _("Nothing was compared: the decision is yours alone."))
+            showLine(ui.recommendationLabel, _("Nothing was compared: the decision is yours alone."))
             return
         try:
             project = self.workspace.project
@@ -104,10 +105,10 @@ class OutcomeBox(TeachBox):
         except SkcdfError:
             labelSet = None
         table = comparisonTable(comparison, labelSet, f"{candidate.line} {candidate.version}")
-        showText(ui.modelsLabel, table.models)
-        showText(ui.recommendationLabel, table.recommendation)
+        showLine(ui.modelsLabel, table.models)
+        showLine(ui.recommendationLabel, table.recommendation)
         fillTable(ui.table, table.head, [row.cells for row in table.rows], table.tips)
-        showText(ui.notesLabel, "\n".join(f"• {note}" for note in table.notes))
+        showLine(ui.notesLabel, "\n".join(f"• {note}" for note in table.notes))
 
     def _version(self) -> str:
         candidate = self.workspace.teaching.candidate

@@ -10,11 +10,13 @@ import qt
 from skcdf.errors import SkcdfError
 
 from ..NewProject import NewProject
-from ..ProjectWords import breakable, projectCounts, projectTitle, projectWarning
+from ..ProjectWords import projectCounts, projectTitle, projectWarning
 from ..Texts import _
 from ..Workspace import Workspace
 from .Dialogs import Dialogs
 from .ImportDialog import ImportDialog
+from .Installer import Installer
+from .Lines import showLine
 from .NewProjectDialog import NewProjectDialog
 from .PhantomStart import PhantomStart
 from .Section import Section
@@ -30,12 +32,15 @@ class ProjectPanel(Section):
         uiFolder: the folder of the ``.ui`` files.
         workspace: does the work.
         dialogs: questions to the user.
+        installer: the panel's one installer.
     """
 
-    def __init__(self, uiFolder: Path | str, workspace: Workspace, dialogs: Dialogs) -> None:
+    def __init__(
+        self, uiFolder: Path | str, workspace: Workspace, dialogs: Dialogs, installer: Installer
+    ) -> None:
         super().__init__(uiFolder, "ProjectPanel", workspace, dialogs)
         self._uiFolder = uiFolder
-        self.setUp = SetUpLine(self.ui, workspace, dialogs)
+        self.setUp = SetUpLine(self.ui, workspace, dialogs, installer)
         self._phantom = PhantomStart(workspace, dialogs, self._tell)
         self.newProjectDialog: NewProjectDialog | None = None
         self.importDialog: ImportDialog | None = None
@@ -145,8 +150,7 @@ class ProjectPanel(Section):
     def _tell(self, text: str) -> None:
         self._isBeforeSegment = False
         self._waiting = False
-        self.ui.warningLabel.text = breakable(text)
-        self.ui.warningLabel.visible = bool(text)
+        showLine(self.ui.warningLabel, text)
 
     def _mayChange(self) -> bool:
         """Whether another project may take the place of this one; says so where not."""

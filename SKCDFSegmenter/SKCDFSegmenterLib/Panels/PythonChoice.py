@@ -13,12 +13,12 @@ import qt
 
 from skcdf.errors import SkcdfError
 
-from ..ProjectWords import breakable
 from ..Readiness import NEEDED, Readiness
 from ..ResultWords import deviceName
 from ..Texts import _
 from ..Workspace import Workspace
 from .Dialogs import Dialogs
+from .Lines import showLine
 
 TRUSTED_PYTHON = "SKCDFSegmenter/Python"
 """The application's own setting, which no scene changes."""
@@ -85,8 +85,7 @@ class PythonChoice:
             text = _("{python} is no longer there: Slicer's own is used.").format(python=chosen)
         else:
             text = self._finding
-        self._ui.pythonLabel.text = breakable(text)
-        self._ui.pythonLabel.visible = bool(text)
+        showLine(self._ui.pythonLabel, text)
 
     def _choose(self) -> None:
         chosen = self._dialogs.chooseFiles(_("Python program that has PyTorch"))

@@ -14,6 +14,7 @@ from ..Texts import _
 from ..Workspace import Workspace
 from .Dialogs import Dialogs
 from .Installer import Installer
+from .Lines import showLine
 
 _LOOK_AFTER_MS = 50
 """After the module was opened: the panel is there first."""
@@ -26,11 +27,11 @@ class SetUpLine:
         ui: the widgets of the head.
         workspace: looks.
         dialogs: questions to the user.
+        installer: the panel's one installer.
     """
 
-    def __init__(self, ui: Any, workspace: Workspace, dialogs: Dialogs) -> None:
-        self.ui, self._workspace, self._dialogs = ui, workspace, dialogs
-        self.installer = Installer(workspace, dialogs)
+    def __init__(self, ui: Any, workspace: Workspace, dialogs: Dialogs, installer: Installer) -> None:
+        self.ui, self._workspace, self._dialogs, self._installer = ui, workspace, dialogs, installer
         self._looked = False
         self._timer = qt.QTimer(ui.setUpBox)
         self._timer.setSingleShot(True)
@@ -40,9 +41,9 @@ class SetUpLine:
         ui.repairButton.connect("clicked()", self._install)
         ui.wheelsButton.connect("clicked()", self._installFromFolder)
         ui.checkAgainButton.connect("clicked()", self._checkAgain)
-        ui.saveButton.connect("clicked()", self.installer.save)
-        ui.restartButton.connect("clicked()", self.installer.restart)
-        self.installer.changed.connect(self._show)
+        ui.saveButton.connect("clicked()", self._installer.save)
+        ui.restartButton.connect("clicked()", self._installer.restart)
+        self._installer.changed.connect(self._show)
         workspace.readinessChanged.connect(self._show)
         self._show()
 
@@ -53,9 +54,9 @@ class SetUpLine:
             self._timer.start()
 
     def cleanup(self) -> None:
-        """Lets go of the workspace."""
+        """Lets go of workspace and installer."""
         self._timer.stop()
-        self.installer.cleanup()
+        self._installer.changed.disconnect(self._show)
         self._workspace.readinessChanged.disconnect(self._show)
 
     def _plan(self, readiness: Readiness) -> InstallPlan:
@@ -63,19 +64,19 @@ class SetUpLine:
 
     def _install(self) -> None:
         if self._workspace.readiness is not None:
-            self.installer.start(self._plan(self._workspace.readiness))
+            self._installer.start(self._plan(self._workspace.readiness))
 
     def _installFromFolder(self) -> None:
         folder = self._dialogs.chooseFolder(_("Folder with the Python packages (.whl files)"))
         if folder:
-            self.installer.startFromFolder(folder)
+            self._installer.startFromFolder(folder)
 
     def _checkAgain(self) -> None:
-        self.installer.failure = ""  # what was wrong then may have been mended by hand
+        self._installer.failure = ""  # what was wrong then may have been mended by hand
         self._workspace.checkReadiness()
 
     def _show(self) -> None:
-        readiness, installer = self._workspace.readiness, self.installer
+        readiness, installer = self._workspace.readiness, self._installer
         plan = None if readiness is None else self._plan(readiness)
         missing = "" if readiness is None or plan is None else missingInWords(readiness, plan)
         words = installer.step or (installer.failure if missing else "") or missing
@@ -89,13 +90,12 @@ class SetUpLine:
         self.ui.checkAgainButton.enabled = not busy
 
     def _showPlan(self, readiness: Readiness, plan: InstallPlan, busy: bool) -> None:
-        lines = [] if self.installer.running else findings(readiness, plan)
-        self.ui.findingsLabel.text = breakable("\n".join(f"• {line}" for line in lines))
-        self.ui.findingsLabel.visible = bool(lines)
+        lines = [] if self._installer.running else findings(readiness, plan)
+        showLine(self.ui.findingsLabel, "\n".join(f"• {line}" for line in lines))
         isPossible = not busy and not isHopeless(readiness, plan)
         canInstall = readiness.error is None and not plan.nothing and not plan.byHand
         for button, isMeant in ((self.ui.setUpButton, not plan.repair), (self.ui.repairButton, plan.repair)):
-            button.visible = canInstall and isMeant and not self.installer.restartNeeded
+            button.visible = canInstall and isMeant and not self._installer.restartNeeded
             button.text = installText(plan)
             button.enabled = isPossible
         self.ui.wheelsButton.visible = canInstall

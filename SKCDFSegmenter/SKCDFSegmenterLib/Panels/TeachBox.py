@@ -15,6 +15,8 @@ from ..Signal import Signal
 from ..Texts import _
 from ..Workspace import Workspace
 from .Dialogs import Dialogs
+from .Lines import showLine
+from .Lines import showLine as showText  # noqa: F401 - as CasesBox and ReviewBox call it
 from .Section import Section
 
 
@@ -46,7 +48,7 @@ class TeachBox(Section):
 
     def say(self, text: str) -> None:
         """Shows a line below the buttons, or none."""
-        showText(self.ui.statusLabel, text)
+        showLine(self.ui.statusLabel, text)
 
     @contextmanager
     def errorsSaid(self) -> Iterator[None]:
@@ -76,9 +78,3 @@ class TeachBox(Section):
 def failureWords(error: SkcdfError) -> str:
     """An error as a line of the panel; the first word says what it is, since colour alone would not."""
     return _("Not done. {error}").format(error=errorWords(error))
-
-
-def showText(label: Any, text: str) -> None:
-    """Shows a text in its label; an empty one takes no room."""
-    label.text = text
-    label.setVisible(bool(text))

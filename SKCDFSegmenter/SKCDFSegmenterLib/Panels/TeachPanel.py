@@ -13,10 +13,10 @@ from ..Texts import _
 from ..Workspace import Workspace
 from .CasesBox import CasesBox
 from .Dialogs import Dialogs
+from .Lines import showLine
 from .OutcomeBox import OutcomeBox
 from .ReviewBox import ReviewBox
 from .Section import Section
-from .TeachBox import showText
 from .TrainingBox import TrainingBox
 from .UnlabelledBox import UnlabelledBox
 from .VersionsBox import VersionsBox
@@ -97,8 +97,8 @@ class TeachPanel(Section):
     def _showCounts(self) -> None:
         project = self.workspace.project
         if project is None:
-            showText(self.ui.countsLabel, "")
-            showText(
+            showLine(self.ui.countsLabel, "")
+            showLine(
                 self.ui.hintLabel,
                 _(
                     "No project folder is open. Open or create one at the top of the panel; adding the first case "
@@ -109,10 +109,10 @@ class TeachPanel(Section):
         try:
             counts = project.counts()
         except SkcdfError as error:
-            showText(self.ui.countsLabel, "")
-            showText(self.ui.hintLabel, errorWords(error))
+            showLine(self.ui.countsLabel, "")
+            showLine(self.ui.hintLabel, errorWords(error))
             return
         isEmpty = not any(vars(counts).values())
         hint = _("The pool is empty. Correct a segmentation in step 2, then add the case here.")
-        showText(self.ui.hintLabel, hint if isEmpty else "")
-        showText(self.ui.countsLabel, "" if isEmpty else countsWords(counts))
+        showLine(self.ui.hintLabel, hint if isEmpty else "")
+        showLine(self.ui.countsLabel, "" if isEmpty else countsWords(counts))

@@ -22,7 +22,8 @@ from ..TrainingWords import balanceWords, resumeWords
 from ..Workspace import Workspace
 from .ChoiceBox import ChoiceBox
 from .Dialogs import Dialogs
-from .TeachBox import TeachBox, failureWords, showText
+from .Lines import showLine
+from .TeachBox import TeachBox, failureWords
 
 
 class TrainingBox(TeachBox):
@@ -55,7 +56,7 @@ class TrainingBox(TeachBox):
         self.hear(workspace.modelsChanged, self._onStateChanged)
         self.hear(workspace.poolChanged, self._onStateChanged)
         self.hear(workspace.readinessChanged, self._onReadiness)
-        showText(ui.balanceLabel, "")
+        showLine(ui.balanceLabel, "")
         self._look()
 
     def parametersChanged(self) -> None:
@@ -122,7 +123,7 @@ class TrainingBox(TeachBox):
         for name in ("startComboBox", "methodComboBox", "presetComboBox", "timeBudgetSpinBox"):
             getattr(ui, name).enabled = not running
         resumes = self._resumable is not None and not running
-        showText(ui.resumeLabel, self._noteText(resumes))
+        showLine(ui.resumeLabel, self._noteText(resumes))
         ui.trainButton.text = self._buttonText(running, stopping, resumes)
         ui.trainButton.enabled = not stopping
         ui.anewButton.setVisible(resumes)
@@ -130,7 +131,7 @@ class TrainingBox(TeachBox):
         ui.curvesButton.text = _("Back to the old layout") if self._curves.shown else _("Show curves")
         ui.curvesButton.setVisible(running or self._curves.hasPoints or self._curves.shown)
         if not running:
-            showText(ui.progressLabel, "")
+            showLine(ui.progressLabel, "")
 
     def _noteText(self, resumes: bool) -> str:
         """What is to be known before the button is pressed."""
@@ -169,9 +170,9 @@ class TrainingBox(TeachBox):
     def _begin(self) -> None:
         self.say("")
         self._curves.clear()
-        showText(self.ui.balanceLabel, "")
+        showLine(self.ui.balanceLabel, "")
         self.ui.progressBar.value = 0
-        showText(self.ui.progressLabel, _("Starting…"))
+        showLine(self.ui.progressLabel, _("Starting…"))
 
     # what the training tells
 
@@ -179,12 +180,12 @@ class TrainingBox(TeachBox):
         kind = event["event"]
         if kind == "progress":
             self.ui.progressBar.value = int(1000 * event["fraction"])
-            showText(self.ui.progressLabel, progressWords(event))
+            showLine(self.ui.progressLabel, progressWords(event))
         elif kind == "curve":
             self._curves.add(event)
         elif kind == "balance":
             labelSet = self._labelSet()
-            showText(self.ui.balanceLabel, balanceWords(event, labelSet))
+            showLine(self.ui.balanceLabel, balanceWords(event, labelSet))
             self.ui.balanceLabel.toolTip = balanceWords(event, labelSet, len(event["names"]))
 
     def _onSaid(self, event: dict[str, Any]) -> None:
@@ -256,7 +257,7 @@ class TrainingBox(TeachBox):
     def _onProjectChanged(self) -> None:
         if not self.workspace.teaching.running:
             self.say("")
-            showText(self.ui.balanceLabel, "")
+            showLine(self.ui.balanceLabel, "")
             self._curves.hideCurves()
             self._curves.clear()
         self._look()

@@ -15,7 +15,7 @@ from ..Texts import _
 from ..Workspace import Workspace
 from .CheckList import CheckList
 from .Dialogs import Dialogs
-from .TeachBox import TeachBox, failureWords, showText
+from .TeachBox import TeachBox, failureWords
 
 
 class UnlabelledBox(TeachBox):
@@ -109,7 +109,7 @@ class UnlabelledBox(TeachBox):
     def _onEvent(self, event: dict[str, Any]) -> None:
         if event["event"] == "progress" and self._request is not None:
             self.ui.progressBar.value = int(1000 * event["fraction"])
-            showText(self.ui.statusLabel, progressWords(event))
+            self.say(progressWords(event))
 
     def _onAnswer(self, answer: Answer) -> None:
         if self._request is None:  # the panel is being torn down

@@ -11,8 +11,9 @@ from ..Texts import _
 from ..VersionRows import VersionRow, versionHead, versionRows
 from ..Workspace import Workspace
 from .Dialogs import Dialogs
+from .Lines import showLine
 from .ReportLink import openReport
-from .TeachBox import TeachBox, failureWords, showText
+from .TeachBox import TeachBox, failureWords
 from .TextTable import fillTable
 
 
@@ -87,7 +88,7 @@ class VersionsBox(TeachBox):
             text = _("Choose a version to use it or to open its report.")
         else:
             text = f"{row.version.reference}: {row.details or row.cells[1]}"
-        showText(ui.detailsLabel, text)
+        showLine(ui.detailsLabel, text)
         for name in ("useButton", "rollBackButton", "reportButton"):
             getattr(ui, name).setVisible(bool(self._rows))
         ui.useButton.enabled = row is not None and row.version.state != "promoted"
