@@ -189,15 +189,39 @@ def test_unlabelled_patches_take_memory_too():
     assert math.prod(patches[1]) < math.prod(patches[0])
 
 
-def test_a_patch_that_does_not_fit_the_device_is_not_planned(monkeypatch):
+@pytest.mark.parametrize(
+    "shortage", [OutOfMemory(), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_patch_that_does_not_fit_the_device_is_not_planned(shortage, monkeypatch):
     def measure(config, label_set, device, repeats=3, cancel=None):
         if math.prod(config.patch_size) > 64**3:
-            raise OutOfMemory
+            raise shortage
         return seconds(config)
 
     monkeypatch.setattr(plan_module, "measure_iteration", measure)
     config = make_plan(survey(), LABELS, GPU, Budget(memory_gib=1000, minutes=10_000)).config
     assert math.prod(config.patch_size) <= 64**3
+
+
+def test_settings_that_do_not_fit_the_device_are_refused_with_what_needs_less(monkeypatch):
+    def measure(config, label_set, device, repeats=3, cancel=None):
+        raise OutOfMemory
+
+    monkeypatch.setattr(plan_module, "measure_iteration", measure)
+    chosen = {"method": "skcdf", "patch_size": (96, 96, 96), "batch_size": 6}
+    with pytest.raises(SkcdfError, match="too little memory to train with 8 patches of 96 x 96 x 96") as told:
+        make_plan(survey(), LABELS, GPU, Budget(), chosen)
+    for way in ("--batch-size 1", "--unlabelled-batch-size 1", "a smaller --patch-size", "--device cpu"):
+        assert f"take {way}" in told.value.hint
+
+
+def test_a_fault_in_a_measured_step_is_not_taken_for_a_patch_that_does_not_fit(monkeypatch):
+    def measure(config, label_set, device, repeats=3, cancel=None):
+        raise RuntimeError("shape mismatch")
+
+    monkeypatch.setattr(plan_module, "measure_iteration", measure)
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        make_plan(survey(), LABELS, CPU, Budget())
 
 
 def test_the_published_recipe_passes_through_the_plan(stopwatch):

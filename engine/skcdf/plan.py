@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .allocator import keep_freed_memory
-from .device import Device, OutOfMemory
+from .device import Device, is_shortage, told_if_short
 from .errors import SkcdfError
 from .labels import LabelSet
 from .methods import Batch, Moment, Problem, method_class
@@ -21,6 +21,7 @@ from .preprocessing import Intensity, PreprocessingPlan, Shape, Spacing
 from .progress import CancelToken
 from .survey import Survey
 from .trainer.config import TrainingConfig
+from .trainer.failures import too_little_to_train
 from .trainer.schedule import build_optimizer
 
 PRESETS = {"quick": 300, "standard": 5000, "thorough": 25000}
@@ -123,6 +124,7 @@ def make_plan(
 
     Raises:
         Cancelled: the token was raised.
+        SkcdfError: there is too little memory for what was chosen.
     """
     chosen = dict(chosen or {})
     trained: dict[str, Any] = {
@@ -147,7 +149,8 @@ def make_plan(
         preprocessing, patch, filters=filters, batch_size=2, iterations=PRESETS["standard"]
     )
     config = replace(config, **chosen)
-    seconds = measure_iteration(config, label_set, device, cancel=cancel)
+    with told_if_short(lambda: too_little_to_train(config, device)):
+        seconds = measure_iteration(config, label_set, device, cancel=cancel)
     choices = _reasons(survey, config, budget, device, shape)
     return TrainingPlan(config, choices, seconds)
 
@@ -228,7 +231,9 @@ def _affordable(
             break
         try:
             seconds = measure_iteration(config, label_set, device, 2, cancel)
-        except OutOfMemory:
+        except (MemoryError, RuntimeError) as error:
+            if not is_shortage(error):
+                raise
             break
         if seconds > seconds_allowed:
             break
