@@ -19,6 +19,7 @@ from skcdf.errors import SkcdfError
 from skcdf.geometry import AxisOrder, Geometry
 from skcdf.image import Image, write_image, write_label_map
 from skcdf.labels import LabelSet
+from skcdf.methods import METHODS
 from skcdf.methods.supervised import Supervised
 from skcdf.plan import PRESETS, Budget, TrainingPlan, make_plan, measure_iteration, with_preset
 from skcdf.preprocessing import Intensity, PreprocessingPlan
@@ -48,8 +49,18 @@ def survey(modality="CT", spacing=(3.0, 1.0, 1.0), extent=(450.0, 500.0, 500.0),
     )
 
 
+def patches(config: TrainingConfig) -> int:
+    return config.batch_size + config.unlabelled_batch_size * METHODS[config.method].uses_unlabelled
+
+
 def seconds(config: TrainingConfig) -> float:
-    return SECONDS_PER_VOXEL * config.filters * config.batch_size * math.prod(config.patch_size)
+    voxels = config.accumulate * patches(config) * math.prod(config.patch_size)
+    return SECONDS_PER_VOXEL * config.filters * voxels
+
+
+def estimated_bytes(config: TrainingConfig) -> int:
+    per_voxel = 20 * config.filters + 16 * LABELS.number_of_classes
+    return per_voxel * patches(config) * math.prod(config.patch_size)
 
 
 @pytest.fixture(autouse=True)
@@ -82,9 +93,7 @@ def test_any_plan_keeps_to_memory_and_time_and_fits_the_network(
     assert all(side >= 32 and side % 32 == 0 for side in config.patch_size)
     if config.patch_size != (32, 32, 32):  # the smallest there is
         assert seconds(config) * PRESETS["standard"] <= minutes * 60 * 1.001
-        per_voxel = 20 * config.filters + 16 * LABELS.number_of_classes
-        kept = per_voxel * config.batch_size * math.prod(config.patch_size)
-        assert kept <= memory * 2**30
+        assert estimated_bytes(config) <= memory * 2**30
     voxels = [max(1, e / s) for e, s in zip(extent, config.preprocessing.spacing, strict=True)]
     assert all(side < n + 32 for side, n in zip(config.patch_size, voxels, strict=True))
     assert all(new >= old - 0.01 for new, old in zip(config.preprocessing.spacing, spacing, strict=True))
@@ -189,15 +198,86 @@ def test_unlabelled_patches_take_memory_too():
     assert math.prod(patches[1]) < math.prod(patches[0])
 
 
-def test_a_patch_that_does_not_fit_the_device_is_not_planned(monkeypatch):
+@pytest.mark.parametrize(
+    "chosen",
+    [{"batch_size": 8}, {"accumulate": 8}, {"method": "skcdf", "unlabelled_batch_size": 8}],
+    ids=lambda chosen: list(chosen)[-1],
+)
+@pytest.mark.parametrize("budget", [Budget(1.0, 10_000), Budget(1000, 150)], ids=["memory", "time"])
+def test_the_batches_that_the_user_chose_keep_to_the_budget(chosen, budget):
+    config = make_plan(survey(), LABELS, GPU, budget, {**chosen, "filters": 16}).config
+    assert {name: getattr(config, name) for name in chosen} == chosen
+    assert config.patch_size != (32, 32, 32)
+    assert seconds(config) * PRESETS["standard"] <= budget.minutes * 60
+    assert estimated_bytes(config) <= budget.memory_gib * 2**30
+
+
+def whys(budget: Budget, chosen: dict[str, object]) -> dict[str, str]:
+    return {each.what: each.why for each in make_plan(survey(), LABELS, CPU, budget, chosen).choices}
+
+
+@pytest.mark.parametrize(
+    ("what", "chosen"),
+    [
+        ("batch", {"batch_size": 3}),
+        ("filters", {"filters": 8}),
+        ("spacing", {"spacing": (6.0, 2.0, 2.0)}),
+        ("patch", {"patch_size": (128, 128, 128)}),
+    ],
+)
+def test_what_the_user_chose_is_not_explained_as_the_plans_choice(what, chosen):
+    by_user = whys(Budget(0.1, 0.1), chosen)
+    assert [each for each, why in by_user.items() if why == "chosen by you"] == [what]
+    if what == "patch":
+        assert not any("GiB" in why or " min" in why for why in by_user.values())
+
+
+def test_a_recipe_that_resizes_scans_names_no_spacing():
+    choices = make_plan(survey(), LABELS, CPU, Budget(), published_recipe(16)).choices
+    told = {each.what: (each.value, each.why) for each in choices}
+    assert told["spacing"] == ("another for every scan", "chosen by you")
+    assert told["median scan"][0] == "80 x 160 x 160 voxels"
+
+
+def test_a_budget_that_nothing_fits_is_not_said_to_be_kept():
+    by_plan = whys(Budget(minutes=0.1), {"batch_size": 100})
+    assert by_plan["patch"] == "the smallest: none fits 6 GiB and 0.1 min"
+    assert "no patch fits" in by_plan["filters"]
+
+
+@pytest.mark.parametrize(
+    "shortage", [OutOfMemory(), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_patch_that_does_not_fit_the_device_is_not_planned(shortage, monkeypatch):
     def measure(config, label_set, device, repeats=3, cancel=None):
         if math.prod(config.patch_size) > 64**3:
-            raise OutOfMemory
+            raise shortage
         return seconds(config)
 
     monkeypatch.setattr(plan_module, "measure_iteration", measure)
     config = make_plan(survey(), LABELS, GPU, Budget(memory_gib=1000, minutes=10_000)).config
     assert math.prod(config.patch_size) <= 64**3
+
+
+def test_settings_that_do_not_fit_the_device_are_refused_with_what_needs_less(monkeypatch):
+    def measure(config, label_set, device, repeats=3, cancel=None):
+        raise OutOfMemory
+
+    monkeypatch.setattr(plan_module, "measure_iteration", measure)
+    chosen = {"method": "skcdf", "patch_size": (96, 96, 96), "batch_size": 6}
+    with pytest.raises(SkcdfError, match="too little memory to train with 8 patches of 96 x 96 x 96") as told:
+        make_plan(survey(), LABELS, GPU, Budget(), chosen)
+    for way in ("--batch-size 1", "--unlabelled-batch-size 1", "a smaller --patch-size", "--device cpu"):
+        assert f"take {way}" in told.value.hint
+
+
+def test_a_fault_in_a_measured_step_is_not_taken_for_a_patch_that_does_not_fit(monkeypatch):
+    def measure(config, label_set, device, repeats=3, cancel=None):
+        raise RuntimeError("shape mismatch")
+
+    monkeypatch.setattr(plan_module, "measure_iteration", measure)
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        make_plan(survey(), LABELS, CPU, Budget())
 
 
 def test_the_published_recipe_passes_through_the_plan(stopwatch):

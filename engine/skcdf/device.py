@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,6 +18,10 @@ from .launch import launched
 
 Value = TypeVar("Value")
 OutOfMemory = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)  # the name moved in torch 2.5
+_MEMORY_WORDS = re.compile(  # a primitive's *descriptor* that cannot be created is no matter of memory
+    "DefaultCPUAllocator|out of memory|ALLOC_FAILED|Failed to allocate memory|could not create a primitive$"
+)
+"""By these a RuntimeError of the CPU, an Apple GPU, an NVIDIA library, SimpleITK or oneDNN is known to mean memory."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,22 @@ def choose_device(request: str = "auto", precision: str = "auto") -> Device:
             return _described(name, precision, title)
         because = f", because {why_not}"
     return _described("cpu", precision, f"CPU, {torch.get_num_threads()} threads{because}")
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether an error means that there is too little memory, of a graphics card or of the computer."""
+    return isinstance(error, OutOfMemory | MemoryError) or bool(_MEMORY_WORDS.search(str(error)))
+
+
+@contextmanager
+def told_if_short(told: Callable[[], SkcdfError]) -> Iterator[None]:
+    """For work that cannot do with less: raises what ``told`` gives where there is too little memory for it."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_shortage(error):
+            raise
+        raise told() from error
 
 
 def _described(name: str, precision: str, title: str) -> Device:

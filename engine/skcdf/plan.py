@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .allocator import keep_freed_memory
-from .device import Device, OutOfMemory
+from .device import Device, is_shortage, told_if_short
 from .errors import SkcdfError
 from .labels import LabelSet
 from .methods import Batch, Moment, Problem, method_class
@@ -21,6 +21,7 @@ from .preprocessing import Intensity, PreprocessingPlan, Shape, Spacing
 from .progress import CancelToken
 from .survey import Survey
 from .trainer.config import TrainingConfig
+from .trainer.failures import too_little_to_train
 from .trainer.schedule import build_optimizer
 
 PRESETS = {"quick": 300, "standard": 5000, "thorough": 25000}
@@ -45,6 +46,28 @@ PROBES: tuple[Shape, ...] = (
     (128, 128, 128),
 )
 """Patch sizes whose training step is measured, smallest first."""
+STEP_SETTINGS = (
+    "method",
+    "compat",
+    "method_options",
+    "loss",
+    "plugin",
+    "plugin_options",
+    "batch_size",
+    "unlabelled_batch_size",
+    "accumulate",
+    "optimizer",
+)
+"""What a step's time and memory depend on, beside patch and filters."""
+CHOSEN = "chosen by you"
+_DECIDED_BY = {
+    "intensity": {"preprocessing"},
+    "spacing": {"preprocessing", "spacing"},
+    "filters": {"filters"},
+    "batch": {"batch_size"},
+    "patch": {"patch_size"},
+}
+"""The settings by which a user takes a choice from the plan."""
 
 _SMALL_PATCH = 32 * 64 * 64  # below it a narrower network with a larger patch serves better
 _BYTES_PER_ACTIVATION = 20
@@ -123,11 +146,11 @@ def make_plan(
 
     Raises:
         Cancelled: the token was raised.
+        SkcdfError: there is too little memory for what was chosen.
     """
     chosen = dict(chosen or {})
-    trained: dict[str, Any] = {
-        name: chosen[name] for name in ("method", "loss", "plugin", "plugin_options") if name in chosen
-    }
+    decided = frozenset(chosen)
+    trained = {name: chosen[name] for name in STEP_SETTINGS if name in chosen}
     filters = chosen.get("filters", 32 if device.name == "cuda" else 16)
     if "patch_size" in chosen:
         voxels = math.prod(chosen["patch_size"])
@@ -136,6 +159,7 @@ def make_plan(
         if voxels < _SMALL_PATCH and filters > 8 and "filters" not in chosen:
             filters = 8
             voxels = _affordable(label_set, device, budget, filters, trained, cancel)
+    fits = voxels > 0
     voxels = max(voxels, PATCH_STEP**3)
     spacing = chosen.pop("spacing", None) or _spacing(survey, voxels)
     shape = np.maximum(np.median(survey.extents, axis=0) / spacing, 1)
@@ -147,9 +171,9 @@ def make_plan(
         preprocessing, patch, filters=filters, batch_size=2, iterations=PRESETS["standard"]
     )
     config = replace(config, **chosen)
-    seconds = measure_iteration(config, label_set, device, cancel=cancel)
-    choices = _reasons(survey, config, budget, device, shape)
-    return TrainingPlan(config, choices, seconds)
+    with told_if_short(lambda: too_little_to_train(config, device)):
+        seconds = measure_iteration(config, label_set, device, cancel=cancel)
+    return TrainingPlan(config, _reasons(survey, config, budget, device, decided, fits), seconds)
 
 
 def measure_iteration(
@@ -228,7 +252,9 @@ def _affordable(
             break
         try:
             seconds = measure_iteration(config, label_set, device, 2, cancel)
-        except OutOfMemory:
+        except (MemoryError, RuntimeError) as error:
+            if not is_shortage(error):
+                raise
             break
         if seconds > seconds_allowed:
             break
@@ -267,17 +293,24 @@ def _intensity(survey: Survey) -> Intensity:
 
 
 def _reasons(
-    survey: Survey, config: TrainingConfig, budget: Budget, device: Device, shape: np.ndarray
+    survey: Survey,
+    config: TrainingConfig,
+    budget: Budget,
+    device: Device,
+    chosen: Collection[str],
+    fits: bool,
 ) -> tuple[Choice, ...]:
-    plan, median = config.preprocessing, survey.median_spacing
-    spacing = plan.spacing or median
-    finer = any(chosen > own * 1.01 for chosen, own in zip(spacing, median, strict=True))
-    spacing_why = f"median of {len(survey.spacings)} scans ({_triple(median, '.2f')})"
-    if finer:
-        spacing_why += f", coarsened until a patch covers 1/{BODY_SHARE} of the median scan"
-    window = f"{plan.intensity.low:g} … {plan.intensity.high:g} HU"
+    """Every choice with its reason; ``fits`` tells whether any patch keeps to the budget."""
+    intensity, resized = config.preprocessing.intensity, config.preprocessing.shape
+    spacing = config.preprocessing.spacing or survey.median_spacing
+    shape = resized or np.maximum(np.median(survey.extents, axis=0) / spacing, 1)
+    window = f"{intensity.low:g} … {intensity.high:g} HU"
     ct = survey.modality == "CT"
-    return (
+    allowed = f"{budget.memory_gib:g} GiB and {budget.minutes:g} min"
+    filters_why = f"what {budget.minutes:g} min and the device allow"
+    if "patch_size" in chosen:
+        filters_why = "usual on such a device"
+    planned = (
         Choice("device", device.description, "the fastest that works here"),
         Choice(
             "cases", f"{survey.labelled} labelled, {survey.unlabelled} unlabelled", "in the training split"
@@ -288,16 +321,32 @@ def _reasons(
             window if ct else "z-score of each volume",
             "soft tissue, and the darkest organ" if ct else "MR has no absolute scale",
         ),
-        Choice("spacing", f"{_triple(spacing, '.2f')} mm (z, y, x)", spacing_why),
+        Choice(
+            "spacing",
+            "another for every scan" if resized else f"{_triple(spacing, '.2f')} mm (z, y, x)",
+            _spacing_reason(survey, spacing),
+        ),
         Choice("median scan", f"{_triple(shape, '.0f')} voxels", "at that spacing"),
-        Choice("filters", str(config.filters), f"what {budget.minutes:g} min and the device allow"),
+        Choice("filters", str(config.filters), filters_why if fits else f"few: no patch fits {allowed}"),
         Choice("batch", str(config.batch_size), "larger patches serve better than more of them"),
         Choice(
             "patch",
             f"{_triple(config.patch_size, 'd')} voxels",
-            f"multiples of {PATCH_STEP} within {budget.memory_gib:g} GiB and {budget.minutes:g} min",
+            f"multiples of {PATCH_STEP} within {allowed}" if fits else f"the smallest: none fits {allowed}",
         ),
     )
+    return tuple(
+        replace(choice, why=CHOSEN) if _DECIDED_BY.get(choice.what, set()) & set(chosen) else choice
+        for choice in planned
+    )
+
+
+def _spacing_reason(survey: Survey, spacing: Spacing) -> str:
+    median = survey.median_spacing
+    reason = f"median of {len(survey.spacings)} scans ({_triple(median, '.2f')})"
+    if any(planned > own * 1.01 for planned, own in zip(spacing, median, strict=True)):
+        reason += f", coarsened until a patch covers 1/{BODY_SHARE} of the median scan"
+    return reason
 
 
 def _triple(values: Sequence[float] | np.ndarray, form: str) -> str:

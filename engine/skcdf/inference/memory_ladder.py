@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
 
-from ..device import Device, OutOfMemory, choose_device
+from ..device import Device, choose_device, is_shortage
 from ..errors import SkcdfError
 
 GPU_BATCH = 4
 _CARD = "The graphics card's memory was too small"
 _SMALL = "Memory was short: the scan was computed in smaller pieces, which is slower."
 Outcome = TypeVar("Outcome")
-_MEMORY_WORDS = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED", "Failed to allocate memory")
-"""By these a plain RuntimeError of the CPU, an Apple GPU, an NVIDIA library or SimpleITK is known to mean memory."""
 
 
 @dataclass(frozen=True)
@@ -81,30 +78,15 @@ def climb_down(
             notes.append(attempt.note)
         try:
             return work(attempt), tuple(notes)
-        except (OutOfMemory, MemoryError, RuntimeError) as error:
-            if not _is_shortage(error):
+        except (MemoryError, RuntimeError) as error:
+            if not is_shortage(error):
                 raise
             _release(error)
-    raise _too_little(scan)
+    raise too_little(scan)
 
 
-@contextmanager
-def told_if_short(scan: str) -> Iterator[None]:
-    """For work that needs the same memory on every rung: raises `SkcdfError` where there is too little of it."""
-    try:
-        yield
-    except (OutOfMemory, MemoryError, RuntimeError) as error:
-        if not _is_shortage(error):
-            raise
-        raise _too_little(scan) from error
-
-
-def _is_shortage(error: BaseException) -> bool:
-    known = isinstance(error, OutOfMemory | MemoryError)
-    return known or any(words in str(error) for words in _MEMORY_WORDS)
-
-
-def _too_little(scan: str) -> SkcdfError:
+def too_little(scan: str) -> SkcdfError:
+    """What is told of a scan that needs more memory than there is."""
     return SkcdfError(
         f"{scan}: there is too little memory to segment it.",
         "Close other programs, crop the scan to the region of interest, or see whether its spacing is right.",

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..device import Device, choose_device
+from ..device import Device, choose_device, told_if_short
 from ..image import Image
 from ..models import ModelBundle
 from ..networks.companion import Accompanied
@@ -22,7 +22,7 @@ from ..progress import CancelToken, Progress, ProgressCallback, ignore_progress
 from .choices import Choices
 from .disagreement import Disagreement
 from .labelling import make_tiles
-from .memory_ladder import Attempt, climb_down, ladder, told_if_short
+from .memory_ladder import Attempt, climb_down, ladder, too_little
 from .network import loaded_network
 from .places import UNSURE, UnsurePlace, find_places
 from .sliding_window import Predict, SlidingWindow, Unclassified, blending_weights, even_ranges
@@ -154,7 +154,7 @@ class Predictor:
         choices.check_organs(label_set)
         part = choices.cropped(image)
         name = image.source or "The scan"
-        with told_if_short(name):
+        with told_if_short(lambda: too_little(name)):
             scan = self.prepare(part, progress, cancel)
         gather = unsure or places > 0
         (labels, found, windows), notes = climb_down(
@@ -196,7 +196,7 @@ class Predictor:
             SkcdfError: there is too little memory even for the smallest steps.
         """
         name = image.source or "The scan"
-        with told_if_short(name):
+        with told_if_short(lambda: too_little(name)):
             scan = self.prepare(image, progress, cancel)
         (found, disagreement, windows), _ = climb_down(
             self.ladder(), lambda rung: self._examine(scan, rung), name

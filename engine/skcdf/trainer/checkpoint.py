@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..device import is_shortage
 from ..errors import SkcdfError
 from ..files import atomic_write
 
@@ -124,6 +125,8 @@ def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optim
         network.load_state_dict(weights)
         optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
     except (RuntimeError, ValueError, KeyError) as error:
+        if is_shortage(error):
+            raise
         raise SkcdfError(
             f"{path}: the checkpoint belongs to another network ({textwrap.shorten(str(error), 200)}).",
             "Start a new run in another folder.",

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..device import told_if_short
 from ..progress import Progress
 from ..ranks import from_first, stop_together
+from .failures import too_little_to_train
 from .trainer import Trainer
 from .validation import validate
 
@@ -40,7 +42,13 @@ def rehearse(trainer: Trainer) -> Rehearsal:
 
     Raises:
         Cancelled: the trainer's token was raised.
+        SkcdfError: there is too little memory.
     """
+    with told_if_short(lambda: too_little_to_train(trainer.config, trainer.device)):
+        return _rehearsed(trainer)
+
+
+def _rehearsed(trainer: Trainer) -> Rehearsal:
     trainer.method.network.train()
     validates = bool(trainer.validation and trainer.config.validations)
     total = STEPS + 1 + validates

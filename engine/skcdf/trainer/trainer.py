@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..allocator import keep_freed_memory
-from ..device import Device
+from ..device import Device, told_if_short
 from ..errors import Cancelled, SkcdfError
 from ..labels import LabelSet
 from ..methods import Batch, Method, Moment, Problem
@@ -29,6 +29,7 @@ from .checkpoint import FILE_NAME, TrainingState, load_checkpoint, plain, save_c
 from .config import TrainingConfig
 from .data import Patches, PatchSampler, TrainingVolume, check_volumes, prefetch
 from .distributed import SharedLosses, share_batch_statistics
+from .failures import not_a_number, too_little_to_train
 from .resuming import require_same_run
 from .schedule import build_optimizer, set_learning_rate
 from .transfer import Transfer
@@ -93,7 +94,8 @@ class Trainer:
             self.method.network.load_state_dict(self.start.weights)
         if world_size() > 1:
             share_batch_statistics(self.method.network, self.device)
-        self.device.place(self.method.network)
+        with told_if_short(self._too_little):
+            self.device.place(self.method.network)
         self._groups: Callable[[Batch, Moment, bool], Iterator[dict[str, Tensor]]] = (
             SharedLosses(self.method, self.device) if world_size() > 1 else self._own_groups
         )
@@ -124,16 +126,17 @@ class Trainer:
 
         Raises:
             Cancelled: the token was raised; the checkpoint is written.
-            SkcdfError: the checkpoint in the folder belongs to other settings or data.
+            SkcdfError: the checkpoint in the folder belongs to other settings or data, or there is too little memory.
         """
-        self._resume()
+        with told_if_short(self._too_little):
+            self._resume()
         self._tell_so_far()
         self.method.network.train()
         count = self.config.accumulate
         batches = prefetch(self._samplers, self.state.iteration * count, self.config.iterations * count)
         saved = time.monotonic()
         try:
-            with closing(batches):
+            with closing(batches), told_if_short(self._too_little):
                 while not self._is_finished():
                     with self._timed():
                         stop_together(self.cancel)
@@ -175,7 +178,7 @@ class Trainer:
             for losses in self._groups(batch, moment, index == len(batches) - 1):
                 total = torch.stack(list(losses.values())).sum()
                 if not bool(torch.isfinite(total)):
-                    raise _not_a_number("loss", iteration)
+                    raise not_a_number("loss", iteration)
                 self._scaler.scale(total / len(batches)).backward()
                 for name, value in losses.items():
                     sums[name] = sums.get(name, 0.0) + float(value.detach()) / len(batches)
@@ -183,7 +186,7 @@ class Trainer:
         limit = math.inf if self.config.gradient_limit is None else self.config.gradient_limit
         norm = torch.nn.utils.clip_grad_norm_(self.method.network.parameters(), limit)
         if not (self._scaler.is_enabled() or bool(torch.isfinite(norm))):  # the scaler leaves such a step out
-            raise _not_a_number("gradient", iteration)
+            raise not_a_number("gradient", iteration)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         return sums
@@ -228,6 +231,9 @@ class Trainer:
         since = len(found) - 1 - found.index(self.state.best) if self.state.best else 0
         hopeless = patience is not None and since >= patience
         return hopeless or late or self.state.iteration >= self.config.iterations
+
+    def _too_little(self) -> SkcdfError:
+        return too_little_to_train(self.config, self.device, self.checkpoint_file)
 
     def _is_late(self) -> bool:
         """Whether there is time for no more than one last validation."""
@@ -374,10 +380,3 @@ class Trainer:
 def _slots(count: int) -> range:
     """This process's places among those of all, each of which has ``count``."""
     return range(rank() * count, (rank() + 1) * count)
-
-
-def _not_a_number(what: str, iteration: int) -> SkcdfError:
-    return SkcdfError(
-        f"The {what} of iteration {iteration} is not a number.",
-        "Lower the learning rate, or train with --precision fp32. The last checkpoint is kept.",
-    )
