@@ -12,6 +12,7 @@ from skcdf.cli import main
 from skcdf.image import read_label_map
 from skcdf.models import ModelBundle
 from skcdf.networks import build_network
+from skcdf.run_folder import alone_in
 from skcdf.trainer import trainer as trainer_module
 from skcdf.trainer.checkpoint import read_state
 from skcdf.weights import read_weights
@@ -102,6 +103,15 @@ def test_a_training_that_cannot_be_is_refused(arguments, told, pool, tmp_path, c
     said = capsys.readouterr().err
     assert told in said and "unexpected" not in said
     assert not (tmp_path / "run" / "settings.json").exists()
+
+
+def test_a_run_that_another_program_trains_keeps_its_settings(pool, tmp_path, capsys):
+    run = tmp_path / "run"
+    with alone_in(run):
+        (run / "settings.json").write_text("{}")
+        assert main(["train", str(pool), str(run), *SETTINGS.split()]) == 1
+        assert "is locked by" in capsys.readouterr().err
+        assert (run / "settings.json").read_text() == "{}"
 
 
 @pytest.mark.parametrize("folder", [".", "runs/first"])

@@ -21,7 +21,6 @@ from skcdf.labels import LabelSet
 from skcdf.models import ModelBundle
 from skcdf.phantom import make_phantom
 from skcdf.pool import LabelledPool
-from skcdf.run_folder import alone_in
 from skcdf.trainer.checkpoint import read_state
 
 SHAPE, SPACING = (40, 40, 48), (7.0, 9.0, 9.0)
@@ -181,16 +180,6 @@ class TestTrain:
         assert main(["train", *run, "--filters", "4"]) == 1
         assert main(["train", *run, "--spacing", "5", "5", "5"]) == 1
         assert "other settings" in capsys.readouterr().err
-
-    def test_a_run_that_another_program_trains_keeps_its_settings(
-        self, small_pool: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        run = tmp_path / "run"
-        with alone_in(run):
-            (run / "settings.json").write_text("{}")
-            assert main(["train", small_pool, str(run), "--filters", "2", "--iterations", "2"]) == 1
-            assert "is locked by" in capsys.readouterr().err
-            assert (run / "settings.json").read_text() == "{}"
 
     def test_a_name_that_no_model_can_have_is_refused_before_the_training(
         self, workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +12,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skcdf import plan as plan_module
-from skcdf.cases import Case, Dataset
+from skcdf.cases import Dataset
 from skcdf.device import Device, OutOfMemory
 from skcdf.errors import SkcdfError
-from skcdf.geometry import AxisOrder, Geometry
-from skcdf.image import Image, write_image, write_label_map
+from skcdf.fine_tune_settings import settings_from_none
 from skcdf.labels import LabelSet
 from skcdf.methods import METHODS
 from skcdf.methods.supervised import Supervised
 from skcdf.plan import PRESETS, Budget, TrainingPlan, make_plan, measure_iteration, with_preset
 from skcdf.preprocessing import Intensity, PreprocessingPlan
+from skcdf.progress import CancelToken
 from skcdf.recipes import published_recipe
-from skcdf.survey import Survey, survey_dataset
+from skcdf.survey import Survey
 from skcdf.trainer import TrainingConfig
 
 CPU = Device("cpu", torch.float32, "CPU, 2 threads")
@@ -82,17 +81,18 @@ def stopwatch(monkeypatch):
     extent=st.tuples(*[st.floats(20, 800)] * 3),
     minutes=st.floats(0.1, 2000),
     memory=st.floats(0.1, 64),
+    iterations=st.sampled_from(sorted(PRESETS.values())),
     device=st.sampled_from([CPU, GPU]),
 )
 @examples
 def test_any_plan_keeps_to_memory_and_time_and_fits_the_network(
-    modality, spacing, extent, minutes, memory, device
+    modality, spacing, extent, minutes, memory, iterations, device
 ):
-    budget = Budget(memory, minutes)
+    budget = Budget(memory, minutes, iterations)
     config = make_plan(survey(modality, spacing, extent), LABELS, device, budget).config
     assert all(side >= 32 and side % 32 == 0 for side in config.patch_size)
     if config.patch_size != (32, 32, 32):  # the smallest there is
-        assert seconds(config) * PRESETS["standard"] <= minutes * 60 * 1.001
+        assert seconds(config) * iterations <= minutes * 60 * 1.001
         assert estimated_bytes(config) <= memory * 2**30
     voxels = [max(1, e / s) for e, s in zip(extent, config.preprocessing.spacing, strict=True)]
     assert all(side < n + 32 for side, n in zip(config.patch_size, voxels, strict=True))
@@ -107,6 +107,41 @@ def test_more_time_and_memory_give_a_larger_patch():
     assert large > 4 * small
     finest = [min(each.config.preprocessing.spacing) for each in plans]
     assert finest[1] < finest[0]
+
+
+def test_the_same_time_for_fewer_iterations_gives_a_larger_patch():
+    plans = [make_plan(survey(), LABELS, CPU, Budget(minutes=40, iterations=n)) for n in (300, 5000)]
+    few, many = (math.prod(plan.config.patch_size) for plan in plans)
+    assert few > 4 * many
+    why = {choice.what: choice.why for choice in plans[0].choices}
+    assert why["patch"] == "multiples of 32 within 6 GiB and 40 min for 300 iterations"
+
+
+@pytest.mark.parametrize(
+    ("preset", "chosen", "iterations"),
+    [("quick", {}, 300), ("standard", {}, 5000), ("standard", {"iterations": 1000}, 1000)],
+)
+def test_a_fine_tuning_from_none_plans_its_own_iterations_into_its_time(preset, chosen, iterations, tmp_path):
+    planned = from_none(tmp_path, preset, chosen, minutes=30)
+    assert planned.iterations == iterations
+    expected = make_plan(survey(), LABELS, CPU, Budget(minutes=30, iterations=iterations)).config
+    assert planned.patch_size == expected.patch_size
+    assert planned.iterations * seconds(planned) <= 30 * 60
+
+
+def test_a_fine_tuning_of_few_steps_does_not_spend_its_time_on_measuring(stopwatch, tmp_path):
+    assert from_none(tmp_path, "quick", {"iterations": 5}, minutes=5).iterations == 5
+    assert sum(map(seconds, stopwatch)) < 0.1 * 5 * 60
+
+
+def test_a_fine_tuning_without_a_time_budget_plans_as_a_training(tmp_path):
+    patches = [from_none(tmp_path, preset, {}, minutes=None).patch_size for preset in ("quick", "standard")]
+    assert patches == [make_plan(survey(), LABELS, CPU, Budget()).config.patch_size] * 2
+
+
+def from_none(folder: Path, preset: str, chosen: dict[str, object], minutes: float | None) -> TrainingConfig:
+    data = Dataset(folder, "toy", LABELS, "CT", ())
+    return settings_from_none(survey(), data, CPU, "supervised", preset, chosen, minutes, CancelToken())[0]
 
 
 def test_the_patch_sees_a_fair_share_of_the_scan():
@@ -241,7 +276,7 @@ def test_a_recipe_that_resizes_scans_names_no_spacing():
 
 def test_a_budget_that_nothing_fits_is_not_said_to_be_kept():
     by_plan = whys(Budget(minutes=0.1), {"batch_size": 100})
-    assert by_plan["patch"] == "the smallest: none fits 6 GiB and 0.1 min"
+    assert by_plan["patch"] == "the smallest: none fits 6 GiB and 0.1 min for 5000 iterations"
     assert "no patch fits" in by_plan["filters"]
 
 
@@ -288,83 +323,8 @@ def test_the_published_recipe_passes_through_the_plan(stopwatch):
     assert stopwatch == [config]
 
 
-@pytest.fixture
-def write_case(tmp_path):
-    """Writes a labelled scan on a grid and gives its case."""
-
-    def write(name: str, geometry: Geometry, value: int = 50, label: bool = True, organ: int = 1) -> Case:
-        scan, labels = np.full(geometry.shape, -1000, np.int16), np.zeros(geometry.shape, np.uint8)
-        scan[:, 1:, 1:], labels[1:3, 2:4, 2:4] = value, organ
-        write_image(tmp_path / f"{name}.nii.gz", Image(scan, geometry))
-        file: Path | None = tmp_path / f"{name}_label.nii.gz" if label else None
-        if file:
-            write_label_map(file, labels, geometry)
-        return Case(name, tmp_path / f"{name}.nii.gz", file, frozenset(LABELS.names if label else ()), name)
-
-    return write
-
-
-def dataset(root: Path, *cases: Case) -> Dataset:
-    return Dataset(root, "toy", LABELS, "CT", cases)
-
-
-def test_a_survey_sees_spacing_and_extent_in_patient_axes(write_case, tmp_path):
-    axial = Geometry((6, 8, 10), (1.0, 2.0, 3.0))
-    sagittal = AxisOrder((2, 0, 1), (True, False, True)).apply_to_geometry(axial)
-    unlabelled = Geometry((5, 5, 5), (2.0, 2.0, 2.0))
-    cases = (write_case("a", axial), write_case("b", sagittal, 150), write_case("c", unlabelled, label=False))
-    found = survey_dataset(dataset(tmp_path, *cases))
-    assert found.spacings.tolist() == [[3, 2, 1], [3, 2, 1], [2, 2, 2]]
-    assert found.extents.tolist() == [[30, 16, 6], [30, 16, 6], [10, 10, 10]]
-    assert found.median_spacing == (3.0, 2.0, 1.0)
-    assert found.intensity_range == (-1000, 150)
-    assert sorted(set(found.foreground)) == [50, 150]
-    assert (found.labelled, found.unlabelled) == (2, 1)
-
-
-def test_a_survey_measures_organs_that_are_whole_and_annotated(write_case, tmp_path):
-    grid = Geometry((6, 6, 6), (10.0, 10.0, 10.0))
-    whole, cut = write_case("a", grid), write_case("b", grid)
-    labels = np.zeros((6, 6, 6), np.uint8)
-    labels[2:4, 2:4, 2:4] = 1
-    write_label_map(whole.label, labels, grid)
-    labels[0] = 1
-    write_label_map(cut.label, labels, grid)
-    (usual,) = survey_dataset(dataset(tmp_path, whole, cut)).usual
-    assert (usual.volume_ml, usual.pieces, usual.n) == ((8.0, 8.0), 1, 1)
-    assert survey_dataset(dataset(tmp_path, replace(whole, annotated=frozenset()), cut)).usual == ()
-
-
-def test_a_survey_tells_its_progress(write_case, tmp_path):
-    grid, reports = Geometry((6, 6, 6), (1.0, 1.0, 1.0)), []
-    survey_dataset(dataset(tmp_path, write_case("a", grid), write_case("b", grid)), reports.append)
-    assert [(report.done, report.total) for report in reports] == [(1, 2), (2, 2)]
-
-
-def test_a_survey_without_annotation_is_refused(write_case, tmp_path):
-    grid = Geometry((6, 6, 6), (1.0, 1.0, 1.0))
-    with pytest.raises(SkcdfError, match="no labelled training case"):
-        survey_dataset(dataset(tmp_path, write_case("a", grid, label=False)))
-    with pytest.raises(SkcdfError, match="no label map has a labelled voxel"):
-        survey_dataset(dataset(tmp_path, write_case("b", grid, organ=0)))
-
-
-def test_a_survey_refuses_labels_off_the_scans_grid(write_case, tmp_path):
-    case = write_case("a", Geometry((6, 6, 6), (1.0, 1.0, 1.0)))
-    write_label_map(case.label, np.zeros((6, 6, 7), np.uint8), Geometry((7, 6, 6), (1.0, 1.0, 1.0)))
-    with pytest.raises(SkcdfError, match=r"a_label\.nii\.gz: .*grid of .*a\.nii\.gz"):
-        survey_dataset(dataset(tmp_path, case))
-
-
-def test_a_survey_refuses_scans_of_one_value(write_case, tmp_path):
-    case = write_case("a", grid := Geometry((6, 6, 6), (1.0, 1.0, 1.0)))
-    write_image(case.image, Image(np.full((6, 6, 6), 7, np.int16), grid))
-    with pytest.raises(SkcdfError, match=f"{tmp_path.name}.*every voxel of every labelled scan is 7"):
-        survey_dataset(dataset(tmp_path, case))
-
-
 @pytest.mark.parametrize("value", [0.0, -5.0, float("nan"), float("inf")])
-@pytest.mark.parametrize("field", ["memory_gib", "minutes"])
+@pytest.mark.parametrize("field", ["memory_gib", "minutes", "iterations"])
 def test_a_budget_that_is_none_is_refused(field, value):
     with pytest.raises(SkcdfError, match="is none"):
         Budget(**{field: value})

@@ -42,6 +42,8 @@ EXPORT_S = 2.0
 STEP_MARGIN = 1.1
 FEW_STEPS = 30
 """Fewer are hardly a training, and whoever gave the time should know."""
+FEWEST_PLANNED = SCRATCH_ITERATIONS["quick"]
+"""A training of fewer steps is planned as one of so many: measuring takes some 30 by itself."""
 VALIDATIONS_SHARE = 0.3
 """Most of the time that validations on the way may take."""
 
@@ -132,7 +134,7 @@ def settings_from_none(
         method: its name; empty: what suits pool and patch.
         preset: key of `PRESETS`.
         chosen: what the user has decided, by name in `TrainingConfig`; ``spacing``, too.
-        minutes: what the training may take; ``None``: what plans usually assume.
+        minutes: what the training may take with all its iterations; ``None``: what plans usually assume.
         cancel: obeyed before every measured step.
 
     Raises:
@@ -140,17 +142,19 @@ def settings_from_none(
         SkcdfError: a setting is not known, or has a value that it cannot have.
     """
     _check_names(chosen, "spacing")
-    budget = Budget() if minutes is None else Budget(minutes=minutes)
+    suggested = chosen_method(method, preset, dataset)
+    if preset == "published":
+        values = published_recipe(len(dataset.unlabelled or dataset.labelled))
+    else:
+        values = {"iterations": SCRATCH_ITERATIONS[preset]}
+    iterations = max({**values, **chosen}["iterations"], FEWEST_PLANNED)
+    budget = Budget() if minutes is None else Budget(minutes=minutes, iterations=iterations)
 
     def planned(method: str) -> TrainingConfig:
-        values: dict[str, Any] = {"method": method}
-        if preset == "published":
-            values = {**published_recipe(len(dataset.unlabelled or dataset.labelled)), **values}
-        else:
-            values["iterations"] = SCRATCH_ITERATIONS[preset]
-        return make_plan(survey, dataset.label_set, device, budget, {**values, **chosen}, cancel).config
+        settings = {**values, "method": method, **chosen}
+        return make_plan(survey, dataset.label_set, device, budget, settings, cancel).config
 
-    config = planned(chosen_method(method, preset, dataset))
+    config = planned(suggested)
     is_decided = method or preset == "published" or DECIDES_METHOD & chosen.keys()
     if is_decided or config.method != "skcdf" or math.prod(config.patch_size) > PATCH_STEP**3:
         return config, ""

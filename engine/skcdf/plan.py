@@ -80,14 +80,17 @@ class Budget:
 
     Attributes:
         memory_gib: peak memory of a training step.
-        minutes: wall-clock time of the ``standard`` preset.
+        minutes: wall-clock time of ``iterations``.
+        iterations: optimiser steps that the time is for; those of the ``standard`` preset unless told otherwise.
     """
 
     memory_gib: float = 6.0
     minutes: float = 40.0
+    iterations: int = PRESETS["standard"]
 
     def __post_init__(self) -> None:
-        for name, value in (("memory", self.memory_gib), ("minutes", self.minutes)):
+        amounts = {"memory": self.memory_gib, "minutes": self.minutes, "iterations": self.iterations}
+        for name, value in amounts.items():
             if not 0 < value < math.inf:
                 raise SkcdfError(f"A budget of {value:g} ({name}) is none.", "Give a number above 0.")
 
@@ -238,7 +241,7 @@ def _affordable(
     patches leave most of a processor idle.
     """
     affordable = 0
-    seconds_allowed = budget.minutes * 60 / PRESETS["standard"]
+    seconds_allowed = budget.minutes * 60 / budget.iterations
     for patch in PROBES:
         config = TrainingConfig(
             PreprocessingPlan(Intensity("z_score"), spacing=(1, 1, 1)), patch, filters=filters, **trained
@@ -306,8 +309,9 @@ def _reasons(
     shape = resized or np.maximum(np.median(survey.extents, axis=0) / spacing, 1)
     window = f"{intensity.low:g} … {intensity.high:g} HU"
     ct = survey.modality == "CT"
-    allowed = f"{budget.memory_gib:g} GiB and {budget.minutes:g} min"
-    filters_why = f"what {budget.minutes:g} min and the device allow"
+    duration = f"{budget.minutes:g} min for {budget.iterations} iterations"
+    allowed = f"{budget.memory_gib:g} GiB and {duration}"
+    filters_why = f"what {duration} and the device allow"
     if "patch_size" in chosen:
         filters_why = "usual on such a device"
     planned = (
