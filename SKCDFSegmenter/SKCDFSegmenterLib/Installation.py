@@ -62,7 +62,7 @@ class InstallPlan:
 
 
 class Installation:
-    """Looks, and installs. Installing is for the main thread, and blocks it while Slicer shows its progress.
+    """Looks, and installs. Installing is for the main thread, and holds it up: Slicer answers between pip's lines.
 
     Args:
         command, makeChild, clock: see `TrainingProcess`.

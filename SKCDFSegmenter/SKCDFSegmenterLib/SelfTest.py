@@ -2,7 +2,7 @@
 
 *Reload and Test* in developer mode, ``ctest``, or in the Python console::
 
-    slicer.modules.SKCDFSegmenterWidget.runTest()
+    slicer.selfTests["SKCDFSegmenter"]()
 """
 
 from __future__ import annotations

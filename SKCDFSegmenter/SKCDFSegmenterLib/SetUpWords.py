@@ -105,5 +105,7 @@ def confirmation(plan: InstallPlan, *, getsExtension: bool) -> str:
                 "must be restarted, and you press the button once more."
             )
         )
-    lines.append(_("It may take some minutes, in which Slicer does not answer. No scan leaves the computer."))
+    lines.append(
+        _("It may take some minutes, in which Slicer answers only now and then. No scan leaves the computer.")
+    )
     return "\n\n".join(lines)

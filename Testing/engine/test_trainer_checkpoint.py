@@ -219,7 +219,7 @@ def test_other_data_in_the_same_folder_is_refused(make_trainer):
     corrected = {"training": [["a", "scan", "corrected"], ["b", "scan", "labels"], ["c", "scan", "labels"]]}
     with pytest.raises(SkcdfError, match=r"learns from has changed since it began: a, c\. Train anew"):
         make_trainer(config, data={**corrected, "unlabelled": []}).run()
-    with pytest.raises(SkcdfError, match=r"has changed since it began: labels\."):
+    with pytest.raises(SkcdfError, match=r"has changed since it began: label set\."):
         make_trainer(config, data={**data, "labels": ["liver"]}).run()
 
 

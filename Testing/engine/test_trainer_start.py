@@ -125,7 +125,7 @@ def test_other_start_weights_are_another_training(make_trainer, parent):
     make_trainer(config).run()
     turned = LabelSet.from_names("toy", LABELS.names[::-1])
     for start in (None, start_of(config, turned, parent)):
-        with pytest.raises(SkcdfError, match="other settings or data"):
+        with pytest.raises(SkcdfError, match="has changed since it began: start weights"):
             make_trainer(config, start=start).run()
 
 

@@ -47,10 +47,10 @@ def test_a_picture_of_the_panel_is_not_blank(module, slicer, screenshot):
 
 
 class TestSelfTest:
-    """What runs inside Slicer by *Reload and Test* and ``ctest``."""
+    """What runs inside Slicer by *Reload and Test*, in the Python console and by ``ctest``."""
 
     @pytest.fixture
-    def said(self, module, monkeypatch):
+    def said(self, slicer, module, monkeypatch):
         """Runs it and returns its words, part by part."""
         import SKCDFSegmenter
 
@@ -61,7 +61,7 @@ class TestSelfTest:
         )
 
         def run():
-            test().runTest()
+            slicer.selfTests["SKCDFSegmenter"]()
             return dict(line.split(": ", 1) for line in words)
 
         return run

@@ -82,6 +82,14 @@ def evidence(
 
 def best_row(matrix: Matrix, records: Records, scale: str, dataset: str, budget: Budget) -> str | None:
     """Ours with the best mean validation Dice over seeds, among rows with all seeds; test cases are not looked at."""
+    found = complete_rows(matrix, records, scale, dataset, budget)
+    return max(found, key=found.__getitem__, default=None)
+
+
+def complete_rows(
+    matrix: Matrix, records: Records, scale: str, dataset: str, budget: Budget
+) -> dict[str, float]:
+    """Mean validation Dice over seeds of ours that have all seeds, among which the best is chosen."""
     found: dict[str, float] = {}
     for row in matrix.rows:
         taken = "iterations" if row == matrix.clock else budget
@@ -89,7 +97,7 @@ def best_row(matrix: Matrix, records: Records, scale: str, dataset: str, budget:
         finished = [validation_only(record) for run in runs if (record := records.of(run))]
         if runs and len(finished) == len(runs):
             found[row] = fmean(map(validation_dice, finished))
-    return max(found, key=found.__getitem__, default=None)
+    return found
 
 
 def row_named(

@@ -11,10 +11,10 @@ from skcdf.files import write_text
 
 from .agenda import nnunet_run, open_tasks, unknown_to_engine
 from .claims import judge
-from .evidence import Evidence, evidence
+from .evidence import Evidence, complete_rows, evidence
 from .intervals import estimate
 from .markdown import span, table, with_interval
-from .matrix import NNUNET, Budget, Matrix
+from .matrix import BEST, NNUNET, Budget, Matrix
 from .nnunet import moving_mean
 from .rates import choose_rate, chosen_runs, validation_dice
 from .records import METRICS, Record, Records, processor_of, validation_only
@@ -233,7 +233,10 @@ def _claims(matrix: Matrix, records: Records, scale: str) -> list[str]:
     for claim in matrix.claims:
         for budget in BUDGETS:
             verdict = judge(matrix, records, scale, claim, budget)
-            best = f"; best is {verdict.row}" if claim.better == "best" and verdict.row else ""
+            best = ""
+            if claim.better == BEST and verdict.row:
+                among = len(complete_rows(matrix, records, scale, claim.dataset, budget))
+                best = f"; best is {verdict.row}, on validation, of {among} of {len(matrix.rows)} rows"
             rows.append([claim.text, HEADS[budget], f"**{verdict.state}**", f"{verdict.why}{best}"])
     return [f"What was to be decided, {matrix.scales[scale]['title']}:", table(rows, 4)]
 

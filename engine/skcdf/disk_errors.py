@@ -21,5 +21,5 @@ def disk_errors_told(path: Path) -> Iterator[None]:
     except OSError as error:
         raise SkcdfError(
             f"{error.filename or path}: cannot be read or written ({error.strerror or error}).",
-            "Check that the drive or stick is there, the free disk space and the rights.",
+            "Check that the drive is there, the free disk space and the rights.",
         ) from error

@@ -203,7 +203,8 @@ class ProjectPanel(Section):
     def _tryPhantom(self) -> None:
         if self.parameterNode is None or not self._mayChange():
             return
-        # The application goes on while the phantom is made: nothing else may begin meanwhile.
+        # The application goes on while the phantom is made, and so do the other sections; here no second phantom is
+        # begun meanwhile, and no other project opened.
         self.ui.projectSection.enabled = False
         try:
             with self.errorsShown():

@@ -18,6 +18,7 @@ class ScriptedLoadableModule:
         super().__init__()
         self.parent = parent
         self.moduleName = type(self).__name__
+        slicer.selfTests = {**getattr(slicer, "selfTests", {}), self.moduleName: self.runTest}
         for extension in (".svg", ".png"):
             icon = self.resourcePath(f"Icons/{self.moduleName}{extension}")
             if os.path.isfile(icon):

@@ -9,6 +9,8 @@ from ..errors import SkcdfError
 from .checkpoint import TrainingState, plain, read_state
 from .config import TrainingConfig
 
+_WORDS = {"start": "start weights", "labels": "label set"}
+
 
 def require_same_run(path: Path, now: TrainingState, processes: int) -> dict[str, Any]:
     """The settings of the run that left a checkpoint, as this version writes them.
@@ -46,7 +48,7 @@ def require_same_run(path: Path, now: TrainingState, processes: int) -> dict[str
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What differs between two `TrainingState.data`, sorted: names of cases, and keys of what is no list of cases."""
+    """What differs between two `TrainingState.data`, sorted: names of cases, and what else it is."""
     changed: set[str] = set()
     for key in before.keys() | now.keys():
         old, new = before.get(key), now.get(key)
@@ -55,5 +57,5 @@ def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
         lists = [each for each in (old, new) if isinstance(each, list)]
         fingerprints = [case for each in lists for case in each if isinstance(case, list)]
         names = {case[0] for case in fingerprints if not all(case in each for each in lists)}
-        changed |= names or {key}
+        changed |= names or {_WORDS.get(key, key)}
     return sorted(changed)
