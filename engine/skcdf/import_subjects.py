@@ -46,10 +46,12 @@ class ImportSubjects:
         self._pool = pool
         self._same_salt = bool(source.salt) and source.salt == pool.description.salt
         self._names = {case.name: self._name(case, reader) for case in source.cases}
-        # Where nobody says whose scan it is, a case is called by its own name; of a pool's hash that cannot be seen.
-        self._said = {case.name for case in source.cases if reader.subject(case) not in (case.name, "")}
-        if source.salt:
-            self._said.clear()
+        # Else a case is called by its own name, as far as that can be seen: a pool has hashes only.
+        self._said = {
+            case.name
+            for case in source.cases
+            if not source.salt and reader.subject(case) not in (case.name, "")
+        }
         present = {record.subject for record in pool.records()}
         # Where each case is a person whom the pool has never met, no scan can tell more; reading all takes long.
         alone = len(set(self._names.values())) == len(source.cases) and present.isdisjoint(

@@ -120,9 +120,8 @@ class Project:
                 ModelStore.open(project.store_folder, create=True)
                 project._make_folders()
                 record = _Record(project.name, project._line, project.created)
-                write_json(
-                    root / PROJECT_FILE, {"schema": SCHEMA, **plain_record(record)}
-                )  # last: now it counts
+                content = {"schema": SCHEMA, **plain_record(record)}
+                write_json(root / PROJECT_FILE, content)  # last: now it counts
         except BaseException:
             project._undo_creation(was_there)
             raise

@@ -30,7 +30,8 @@ from ..Workspace import Workspace
 from .CaseWatch import CaseWatch
 from .CheckList import CheckList
 from .Dialogs import Dialogs
-from .TeachBox import TeachBox, failureWords, showText
+from .Lines import showLine
+from .TeachBox import TeachBox, failureWords
 
 
 class CasesBox(TeachBox):
@@ -139,14 +140,14 @@ class CasesBox(TeachBox):
             getattr(ui, name).setVisible(isCase)
         for name in ("subjectLabel", "subjectEdit", "subjectNote"):
             getattr(ui, name).setVisible(isCase)
-        showText(ui.caseLabel, self._caseText())
+        showLine(ui.caseLabel, self._caseText())
         ui.organsList.enabled = ui.subjectEdit.enabled = not busy
         ui.checkAllButton.enabled = ui.checkNoneButton.enabled = not busy
         ui.progressBar.setVisible(busy)
         ui.addButton.text = _("Add to the pool") if asked else _("Add this case to the pool…")
         ui.addButton.enabled = isCase and not busy
         ui.cancelButton.setVisible(busy or asked)
-        showText(ui.previewLabel, self._previewText())
+        showLine(ui.previewLabel, self._previewText())
 
     # what the user does
 
@@ -221,7 +222,7 @@ class CasesBox(TeachBox):
 
     def _onEvent(self, event: dict[str, Any]) -> None:
         if event["event"] == "progress":
-            showText(self.ui.previewLabel, progressWords(event))
+            showLine(self.ui.previewLabel, progressWords(event))
 
     def _onAnswer(self, answer: Answer, preview: bool) -> None:
         if self._request is None:  # nobody waits for it any more

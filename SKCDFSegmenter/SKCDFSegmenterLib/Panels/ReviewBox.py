@@ -15,7 +15,8 @@ from ..TeachingWords import progressWords
 from ..Texts import _, plural
 from ..Workspace import Workspace
 from .Dialogs import Dialogs
-from .TeachBox import TeachBox, failureWords, showText
+from .Lines import showLine
+from .TeachBox import TeachBox, failureWords
 
 
 class ReviewBox(TeachBox):
@@ -73,22 +74,22 @@ class ReviewBox(TeachBox):
         ui.cancelButton.setVisible(busy)
         ui.nextButton.enabled = not busy
         if not busy:
-            showText(ui.progressLabel, "")
-        showText(ui.reviewLabel, self._queue.line() or self._leftWords())
+            showLine(ui.progressLabel, "")
+        showLine(ui.reviewLabel, self._queue.line() or self._leftWords())
 
     def _rank(self, model: str, store: str) -> None:
         def end(answer: Answer) -> None:
             self._onRanked(answer, model)
 
         self.ui.progressBar.value = 0
-        showText(self.ui.progressLabel, _("The model looks at all scans without labels…"))
+        showLine(self.ui.progressLabel, _("The model looks at all scans without labels…"))
         device = self.parameter("device", "auto")
         self._request = self.workspace.pool.reviewList(model, store, device, end, self._onEvent)
 
     def _onEvent(self, event: dict[str, Any]) -> None:
         if event["event"] == "progress" and self._request is not None:
             self.ui.progressBar.value = int(1000 * event["fraction"])
-            showText(self.ui.progressLabel, progressWords(event))
+            showLine(self.ui.progressLabel, progressWords(event))
 
     def _onRanked(self, answer: Answer, model: str) -> None:
         if self._request is None:  # the panel is being torn down

@@ -16,7 +16,6 @@ from ..Texts import _
 from ..Workspace import Workspace
 from .Dialogs import Dialogs
 from .Lines import showLine
-from .Lines import showLine as showText  # noqa: F401 - as CasesBox and ReviewBox call it
 from .Section import Section
 
 
